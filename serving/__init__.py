@@ -1,0 +1,1 @@
+"""How bakeoff speaks to models: endpoints, prices, one client, recordings, engines. Imports no other room."""

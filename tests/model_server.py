@@ -1,0 +1,114 @@
+"""A model server for tests that says exactly what it is told, byte by byte, at a pace it is told, and remembers what it was asked.
+
+    with ModelServer(sse("Hello", " you"), pace_s=0.01) as server:
+        endpoint = server.endpoint()
+
+A real socket on loopback, so that cut connections, split chunks and slow tokens are what a client really meets.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from serving.endpoints import Endpoint
+
+Script = list[bytes] | Callable[[dict[str, Any]], list[bytes]]
+CUT = b"\x00cut the connection here"
+
+
+def sse(*pieces: str, finish: str | None = "stop", usage: tuple[int, int] | None = (7, 3), done: bool = True) -> list[bytes]:
+    """A streamed chat answer: role chunk, one event per piece, finish, usage, [DONE]; one list entry is one write."""
+    events: list[Any] = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}]
+    events += [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    if finish:
+        events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    if usage:
+        events.append({"choices": [], "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]}})
+    lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
+    return http(lines + ([b"data: [DONE]\n\n"] if done else []))
+
+
+def http(pieces: Iterable[bytes], *, status: str = "200 OK", content_type: str = "text/event-stream", headers: str = "") -> list[bytes]:
+    """A chunked HTTP response; the head is the first write."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n{headers}\r\n".encode()
+    return [head, *(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces), b"0\r\n\r\n"]
+
+
+def problem(status: str, message: str, headers: str = "") -> list[bytes]:
+    """An error response in OpenAI's shape."""
+    body = json.dumps({"error": {"message": message}}).encode()
+    return http([body], status=status, content_type="application/json", headers=headers)
+
+
+class ModelServer:
+    """Serves `script` (the writes of one response, or a function of the request body giving them) until the `with` ends."""
+
+    def __init__(self, script: Script, *, pace_s: float = 0.0, close_after: int | None = None) -> None:
+        self.script, self.pace_s, self.close_after = script, pace_s, close_after
+        self.requests: list[dict[str, Any]] = []
+        self.heads: list[str] = []
+        self.connections = 0
+        self.lateness_s: list[float] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def __enter__(self) -> "ModelServer":
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def endpoint(self, endpoint_id: str = "scripted", **values: Any) -> Endpoint:
+        return Endpoint(id=endpoint_id, wire="openai", model="m", base_url=self.base_url, **values)
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        answered = 0
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = int(next(line.split(":")[1] for line in head.split("\r\n") if line.lower().startswith("content-length")))
+                body = json.loads(await reader.readexactly(length))
+                self.heads.append(head)
+                self.requests.append(body)
+                if not await self._play(writer, self.script(body) if callable(self.script) else self.script):
+                    break
+                answered += 1
+                if answered == self.close_after:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _play(self, writer: asyncio.StreamWriter, writes: list[bytes]) -> bool:
+        due = time.perf_counter()
+        for number, piece in enumerate(writes):
+            if piece == CUT:
+                writer.transport.abort()
+                return False
+            if number:
+                due += self.pace_s
+                await asyncio.sleep(max(due - time.perf_counter(), 0))
+                self.lateness_s.append(time.perf_counter() - due)
+            writer.write(piece)
+            await writer.drain()
+        return True
