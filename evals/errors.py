@@ -1,0 +1,43 @@
+"""What can go wrong when evaluating.
+
+    BakeoffError                  (serving/errors.py)
+    └── EvalsError
+        ├── UnknownSuite          no such file and no shipped suite of that name
+        ├── UnknownTask           no such file and no shipped task of that name
+        ├── TaskError             a task that cannot be loaded, or that the endpoint cannot be asked
+        ├── UnknownRun            no such run, or one that did not finish
+        ├── RunExists             the folder named with --out already holds something
+        └── NothingAnswered       the run was kept, but no request of it was answered
+
+A suite file that does not say what it must is a DocumentError. A request that fails raises nothing: it is counted, never scored.
+"""
+
+from serving.errors import BakeoffError
+
+
+class EvalsError(BakeoffError):
+    """Root of what `evals` raises."""
+
+
+class UnknownSuite(EvalsError):
+    """No file and no shipped suite of this name."""
+
+
+class UnknownTask(EvalsError):
+    """No file and no shipped task of this name."""
+
+
+class TaskError(EvalsError):
+    """A task that cannot be loaded, or that cannot be asked of this endpoint."""
+
+
+class UnknownRun(EvalsError):
+    """No run of this name, or one that did not finish."""
+
+
+class RunExists(EvalsError):
+    """The folder for a run already holds something; a run never overwrites."""
+
+
+class NothingAnswered(EvalsError):
+    """Not one request of the run was answered, so there is nothing to score."""

@@ -1,0 +1,73 @@
+"""What the answers of a run took: seconds, tokens, dollars, per endpoint and task. What is not known is None, never zero.
+
+for measure in measures(read_run(folder)): ...
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean, median
+
+from evals.runs import RunFiles
+from serving.completion import Completion
+from serving.documents import Noun
+
+
+class Measure(Noun):
+    """One endpoint on one task. `n_requests` were made, `statuses` counts their outcomes; failed requests enter no figure but those two.
+
+    `latency_s_p50` is the median over the answers whose latency is known; `output_tokens_mean` and `cost_usd_per_1000` (mean dollars of one
+    answer, times 1,000) likewise. `unparsed` counts answers in which no verdict was found, None for tasks that do not say.
+    """
+
+    endpoint: str
+    task: str
+    n_requests: int
+    statuses: dict[str, int]
+    unparsed: int | None = None
+    latency_s_p50: float | None = None
+    ttft_s_p50: float | None = None
+    output_tokens_mean: float | None = None
+    cost_usd_per_1000: float | None = None
+
+
+def measures(files: RunFiles) -> list[Measure]:
+    """One Measure per endpoint and task, in the order of the run.
+
+    A completion belongs to a task through the request_hash of the task's samples; one request that two tasks share counts for both.
+    """
+    by_request: dict[tuple[str, str], list[Completion]] = {}
+    for completion in files.completions:
+        by_request.setdefault((completion.endpoint, completion.request_hash), []).append(completion)
+    hashes: dict[tuple[str, str], dict[str, None]] = {}
+    unparsed: Counter[tuple[str, str]] = Counter()
+    for sample in files.samples:
+        pair = (sample.endpoint, sample.task)
+        hashes.setdefault(pair, {})[sample.request_hash] = None
+        if "unparsed" in sample.metrics:
+            unparsed[pair] += bool(sample.metrics["unparsed"])
+    found = []
+    for (endpoint, task), wanted in hashes.items():
+        completions = [completion for request_hash in wanted for completion in by_request.get((endpoint, request_hash), [])]
+        count = unparsed[endpoint, task] if (endpoint, task) in unparsed else None
+        found.append(measure(endpoint, task, completions, unparsed=count))
+    return found
+
+
+def measure(endpoint: str, task: str, completions: Sequence[Completion], *, unparsed: int | None = None) -> Measure:
+    """The figures of these completions."""
+    answered = [completion for completion in completions if completion.answered]
+    latencies = [completion.latency_s for completion in answered if completion.latency_s is not None]
+    firsts = [completion.ttft_s for completion in answered if completion.ttft_s is not None]
+    tokens = [completion.usage.output_tokens for completion in answered if completion.usage.output_tokens is not None]
+    costs = [completion.cost_usd for completion in answered if completion.cost_usd is not None]
+    return Measure(
+        endpoint=endpoint,
+        task=task,
+        n_requests=len(completions),
+        statuses=dict(Counter(completion.status for completion in completions).most_common()),
+        unparsed=unparsed,
+        latency_s_p50=median(latencies) if latencies else None,
+        ttft_s_p50=median(firsts) if firsts else None,
+        output_tokens_mean=fmean(tokens) if tokens else None,
+        cost_usd_per_1000=1000 * fmean(costs) if costs else None,
+    )
