@@ -1,0 +1,48 @@
+# Everything a fresh machine needs is set up by the targets themselves; the second time they are quick.
+PORT ?= 8501
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Also pins what builds the package; an unpinned torch would pull gigabytes of CUDA packages.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.base ## The whole house on real data: http://localhost:8501 (PORT=…)
+	exec $(BIN)/dashboards up --demo --port $(PORT)
+
+test: $(VENV)/.dev check ## Every test but the slow ones (no GPU, network or keys)
+	$(PYTEST) -m "not slow" -n 2 --dist loadfile -q
+
+test-slow: $(VENV)/.dev ## The tests that take minutes each
+	$(PYTEST) -m slow -q
+
+check: $(VENV)/.dev ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.train ## Install what trainers need (torch, trl, peft)
+
+clean: ## Remove the environment and the caches; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.base
+	$(BIN)/pip install -q -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install -q -e '.[train,dev]'
+	@touch $@ $(VENV)/.train
+
+.PHONY: help demo test test-slow check train clean
