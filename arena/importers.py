@@ -1,0 +1,206 @@
+"""Votes that were cast elsewhere, brought in whole or not at all.
+
+    arena import crowd-comparisons.csv --format llmfao     # with the recorded answers of the 59 models
+    arena import votes.csv --format csv                    # model_a, model_b, winner[, voter_id, prompt_id, voted_at]
+
+A label that is not known, a missing column or a model against itself stops the import with file, line, value and remedy. Every vote has
+an id made of what it is, so that importing a file again adds nothing. What the file does not say (times, texts) stays unknown.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from arena.errors import VotesFileError
+from arena.prompts import recorded_prompts
+from arena.votes import WINNERS, Battle, Outcome, Vote, Winner
+from serving.completion import Completion, Message, Request
+from serving.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from arena.store import Record, Store
+
+SHIPPED_VOTES = Path(__file__).parent / "data" / "llmfao-votes.csv.gz"
+_LLMFAO_WINNERS: dict[str, Winner] = {"left": "model_a", "right": "model_b", "tie": "tie"}
+_CSV_WINNERS: dict[str, Winner] = {winner: winner for winner in WINNERS}
+
+
+class VoteRow(NamedTuple):
+    """One line of a votes file; None where the file does not say."""
+
+    line: int
+    model_a: str
+    model_b: str
+    winner: Winner
+    voter_id: str | None = None
+    prompt_id: str | None = None
+    voted_at: datetime | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a rating needs of it."""
+        return Outcome(self.model_a, self.model_b, self.winner)
+
+
+def import_votes(store: "Store", path: Path, format: str) -> tuple[int, int]:
+    """Add the votes of a file to the store; returns how many were new and how many the file holds. Raises VotesFileError, and then adds
+    nothing."""
+    records = list(FORMATS[format](path))
+    return store.save_all(records), len(records)
+
+
+def seed_demo(store: "Store") -> int:
+    """Give an empty store the 8,931 shipped votes (LLMFAO, CC BY 4.0); returns how many were added. A store with votes is left alone."""
+    return 0 if store.count_votes() else import_votes(store, SHIPPED_VOTES, "llmfao")[0]
+
+
+def read_votes(path: Path) -> list[VoteRow]:
+    """The votes in a CSV (or .csv.gz) with the columns model_a, model_b, winner and optionally voter_id, prompt_id, voted_at.
+
+    `voted_at` is ISO 8601; without an offset it is UTC. Raises VotesFileError.
+    """
+    rows = []
+    for line, values in _lines(path, ("model_a", "model_b", "winner"), optional=("voter_id", "prompt_id", "voted_at")):
+        where = f"{path}:{line}"
+        left, right = _models(where, values, ("model_a", "model_b"))
+        moment = _moment(where, values.get("voted_at", ""))
+        winner = _winner(where, values["winner"], _CSV_WINNERS)
+        rows.append(VoteRow(line, left, right, winner, values.get("voter_id") or None, values.get("prompt_id") or None, moment))
+    return rows
+
+
+def _from_csv(path: Path) -> Iterator["Record"]:
+    from arena.store import Record
+
+    # Two people may well say the same of the same pair: the n-th equal row of a file is a vote of its own, every time the file is read.
+    seen: Counter[str] = Counter()
+    name = path.name.removesuffix(".gz")
+    for row in read_votes(path):
+        content = json.dumps([name, *row[1:]], ensure_ascii=False, default=str)
+        seen[content] += 1
+        vote_id = "csv-" + hashlib.sha256(f"{content} {seen[content]}".encode()).hexdigest()[:28]
+        battle = Battle(
+            battle_id=vote_id,
+            created_at=None,
+            messages=(),
+            model_a=row.model_a,
+            model_b=row.model_b,
+            voter_id=row.voter_id,
+            prompt_id=row.prompt_id,
+            pairing_policy="imported",
+        )
+        yield Record(battle, None, _vote(vote_id, row.voter_id, row.winner, row.voted_at, f"csv:{name}"))
+
+
+def _from_llmfao(path: Path) -> Iterator["Record"]:
+    """LLMFAO's crowd-comparisons.csv (https://github.com/dustalov/llmfao): each vote with the two answers that were judged."""
+    from arena.store import Record
+    from serving.endpoints import CATALOGUE, load_catalogue
+    from serving.recorded import load_recording
+
+    endpoints = {endpoint.id: endpoint for endpoint in load_catalogue(CATALOGUE / "llmfao.yaml")}
+    requests = {prompt.id: Request.user(prompt.text) for prompt in recorded_prompts()}
+    answers: dict[tuple[str, str], Completion] = {}
+
+    def answer(where: str, model: str, prompt_id: str) -> Completion:
+        if (found := answers.get((model, prompt_id))) is None:
+            if model not in endpoints:
+                raise VotesFileError(f"{where}: '{model}' is none of LLMFAO's recorded models.{did_you_mean(model, list(endpoints))}")
+            if prompt_id not in requests:
+                raise VotesFileError(f"{where}: prompt: '{prompt_id}' is none of LLMFAO's prompts ({', '.join(requests)})")
+            recording = endpoints[model].recording
+            assert recording is not None
+            answers[model, prompt_id] = found = load_recording(recording).find(endpoints[model].model, requests[prompt_id])
+        return found
+
+    for line, values in _lines(path, ("id", "prompt", "worker", "winner", "left", "right")):
+        where = f"{path}:{line}"
+        winner = _winner(where, values["winner"], _LLMFAO_WINNERS)
+        left, right = _models(where, values, ("left", "right"))
+        prompt_id, voter_id = values["prompt"], f"llmfao-{values['worker']}"
+        pair = (answer(where, left, prompt_id), answer(where, right, prompt_id))
+        vote_id = f"llmfao-{values['id']}-{values['worker']}"
+        battle = Battle(
+            battle_id=vote_id,
+            created_at=None,
+            messages=_messages(requests[prompt_id]),
+            model_a=left,
+            model_b=right,
+            voter_id=voter_id,
+            prompt_id=prompt_id,
+            pairing_policy="imported",
+        )
+        yield Record(battle, pair, _vote(vote_id, voter_id, winner, None, "llmfao"))
+
+
+FORMATS: dict[str, Callable[[Path], Iterator["Record"]]] = {"llmfao": _from_llmfao, "csv": _from_csv}
+
+
+def _vote(vote_id: str, voter_id: str | None, winner: Winner, voted_at: datetime | None, source: str) -> Vote:
+    return Vote(vote_id=vote_id, battle_id=vote_id, voter_id=voter_id, winner=winner, voted_at=voted_at, source=source)
+
+
+def _messages(request: Request) -> tuple[Message, ...]:
+    assert request.messages is not None
+    return request.messages
+
+
+def _lines(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV with their line numbers; every column of `columns` must be there and filled."""
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise VotesFileError(f"{path}: no such file; name a CSV of votes") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise VotesFileError(f"{path}: cannot be read as a CSV of votes: {error}") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        found = reader.fieldnames or []
+        for column in columns:
+            if column not in found:
+                near = did_you_mean(column, [name for name in found if name not in columns])
+                raise VotesFileError(
+                    f"{path}:1: no column '{column}'.{near} A votes file of this format has {', '.join(columns + optional)}; found "
+                    + (", ".join(found) or "an empty file")
+                )
+        for values in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in values or None in values.values():
+                raise VotesFileError(f"{where}: not {len(found)} values like the header; is a quote or a comma missing?")
+            for column in columns:
+                if not values[column].strip():
+                    raise VotesFileError(f"{where}: {column}: is empty; give it a value or remove the line")
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise VotesFileError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+
+
+def _models(where: str, values: dict[str, str], columns: tuple[str, str]) -> tuple[str, str]:
+    left, right = values[columns[0]], values[columns[1]]
+    if left == right:
+        raise VotesFileError(f"{where}: {columns[1]}: '{right}' battles itself; {columns[0]} and {columns[1]} must differ: remove the line")
+    return left, right
+
+
+def _winner(where: str, label: str, known: dict[str, Winner]) -> Winner:
+    if label not in known:
+        raise VotesFileError(f"{where}: winner: unknown label '{label}'.{did_you_mean(label, list(known))} Use one of {', '.join(known)}")
+    return known[label]
+
+
+def _moment(where: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise VotesFileError(f"{where}: voted_at: '{text}' is no ISO 8601 time; write it like 2026-11-23T14:05:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,31 @@
+"""The about page: how a vote becomes a rating, where the demo's data is from, what is kept."""
+
+import streamlit as st
+
+from arena.battle import current
+from arena.pages import frame
+
+TEXT = """
+**How it works.** You give a prompt, two models drawn at random answer it, and you do not know which is which. You say which answer is
+better; only then are the names shown. One battle takes one vote.
+
+**How votes become ratings.** The leaderboard fits a Bradley–Terry model to all rated votes, a tie counting half a win for each side, on
+the scale 1000 + 400/ln 10 · θ. The bars are 95 % intervals; two models whose intervals overlap are not told apart yet. Online Elo (K = 4)
+is shown for comparison: it depends on the order of the votes. "Both are bad" is kept as an answer of its own and is not a tie.
+
+**What is kept.** The prompt, both answers with their times, your vote and how long you took, under a random id in a cookie. No name, no
+address.
+"""
+DEMO = """
+**The demo's data** are real: 59 models answered the prompts of *LLMFAO: Large Language Model Feedback Analysis and Optimization* and 124
+people cast 8,931 votes on them in 2023 (Dmitry Ustalov, [github.com/dustalov/llmfao](https://github.com/dustalov/llmfao), CC BY 4.0). The
+answers are replayed as they were recorded, four times as fast.
+"""
+
+
+def page() -> None:
+    """Explain the arena."""
+    frame.heading("About this arena", "Blind votes, honest intervals, and answers that are never invented.")
+    st.markdown(TEXT)
+    if current().demo:
+        st.markdown(DEMO)

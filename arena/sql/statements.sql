@@ -1,0 +1,104 @@
+-- Every statement that arena/store.py runs, by name. Parameters are $1, $2, …; an insert takes one array per column, so that one statement
+-- writes any number of rows.
+
+-- name: insert_completions
+INSERT INTO completions (completion_id, endpoint, status, latency_s, cost_usd, document)
+SELECT
+    unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::TEXT[]),
+    unnest($4::DOUBLE PRECISION[]), unnest($5::DOUBLE PRECISION[]), unnest($6::TEXT[])
+ON CONFLICT DO NOTHING
+RETURNING completion_id
+
+-- name: insert_battles
+INSERT INTO battles (
+    battle_id, created_at, messages, model_a, model_b, completion_a, completion_b, voter_id, prompt_id,
+    pairing_policy, pairing_probability, mode, parent_battle_id
+)
+SELECT
+    unnest($1::TEXT[]), unnest($2::TIMESTAMP[]), unnest($3::TEXT[]), unnest($4::TEXT[]), unnest($5::TEXT[]),
+    unnest($6::TEXT[]), unnest($7::TEXT[]), unnest($8::TEXT[]), unnest($9::TEXT[]),
+    unnest($10::TEXT[]), unnest($11::DOUBLE PRECISION[]), unnest($12::TEXT[]), unnest($13::TEXT[])
+ON CONFLICT DO NOTHING
+RETURNING battle_id
+
+-- name: insert_votes
+INSERT INTO votes (vote_id, battle_id, vote_order, voter_id, winner, reasons, voted_at, dwell_s, rated, source)
+SELECT
+    unnest($1::TEXT[]), unnest($2::TEXT[]), (SELECT coalesce(max(vote_order), 0) FROM votes) + unnest($3::BIGINT[]),
+    unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::TEXT[]), unnest($7::TIMESTAMP[]),
+    unnest($8::DOUBLE PRECISION[]), unnest($9::BOOLEAN[]), unnest($10::TEXT[])
+ON CONFLICT DO NOTHING
+RETURNING vote_id
+
+-- name: tallies
+-- $1 is what votes are clustered by: 'none', 'voter' or 'prompt'. A vote whose cluster is unknown is a cluster of its own.
+WITH rated AS (
+    SELECT
+        b.model_a, b.model_b, v.winner,
+        CASE $1
+            WHEN 'voter' THEN coalesce(v.voter_id, 'vote ' || v.vote_id)
+            WHEN 'prompt' THEN coalesce(b.prompt_id, nullif(b.messages, '[]'), 'vote ' || v.vote_id)
+        END AS cluster
+    FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+    WHERE v.rated
+)
+SELECT
+    model_a, model_b,
+    sum(CASE winner WHEN 'model_a' THEN 1 ELSE 0 END)::BIGINT AS wins_a,
+    sum(CASE winner WHEN 'model_b' THEN 1 ELSE 0 END)::BIGINT AS wins_b,
+    sum(CASE winner WHEN 'tie' THEN 1 ELSE 0 END)::BIGINT AS ties,
+    sum(CASE winner WHEN 'both_bad' THEN 1 ELSE 0 END)::BIGINT AS both_bad,
+    cluster
+FROM rated
+GROUP BY model_a, model_b, cluster
+ORDER BY model_a, model_b, cluster
+
+-- name: outcomes
+SELECT b.model_a, b.model_b, v.winner
+FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+WHERE v.rated
+ORDER BY v.vote_order, v.vote_id
+
+-- name: counts
+SELECT
+    count(*),
+    coalesce(sum(CASE WHEN rated THEN 0 ELSE 1 END), 0)::BIGINT,
+    coalesce(sum(CASE WHEN rated AND winner = 'both_bad' THEN 1 ELSE 0 END), 0)::BIGINT
+FROM votes
+
+-- name: battle
+SELECT
+    b.battle_id, b.created_at, b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b, b.voter_id, b.prompt_id,
+    b.pairing_policy, b.pairing_probability, b.mode, b.parent_battle_id
+FROM battles AS b WHERE b.battle_id = $1
+
+-- name: battles_of
+SELECT
+    b.battle_id, b.created_at, b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b, b.voter_id, b.prompt_id,
+    b.pairing_policy, b.pairing_probability, b.mode, b.parent_battle_id
+FROM battles AS b WHERE b.voter_id = $1
+ORDER BY b.created_at DESC, b.battle_id
+
+-- name: vote_of
+SELECT v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source
+FROM votes AS v WHERE v.battle_id = $1
+
+-- name: completions_of
+SELECT a.document, c.document
+FROM battles AS b
+JOIN completions AS a ON a.completion_id = b.completion_a
+JOIN completions AS c ON c.completion_id = b.completion_b
+WHERE b.battle_id = $1
+
+-- name: voted
+SELECT
+    v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source,
+    b.battle_id, b.created_at, b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b, b.voter_id, b.prompt_id,
+    b.pairing_policy, b.pairing_probability, b.mode, b.parent_battle_id
+FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+ORDER BY v.vote_order, v.vote_id
+
+-- name: voted_completions
+SELECT completion_id, document FROM completions
+WHERE completion_id IN (SELECT b.completion_a FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
+OR completion_id IN (SELECT b.completion_b FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
