@@ -1,0 +1,24 @@
+"""The whole house: the arena's pages, and beside them the windows on what was voted and measured. Started by `dashboards up`."""
+
+import streamlit as st
+
+from arena import app as arena
+from arena.pages import frame
+from dashboards import standings, tradeoffs
+
+
+def pages() -> list[st.Page]:
+    """The arena's pages with ours between the leaderboard and the rest."""
+    battle, leaderboard, *others = arena.pages()
+    return [
+        battle,
+        leaderboard,
+        st.Page(standings.page, title="Head to head", icon=":material/grid_on:", url_path="head-to-head"),
+        st.Page(tradeoffs.page, title="Trade-offs", icon=":material/balance:", url_path="trade-offs"),
+        *others,
+    ]
+
+
+if __name__ == "__main__":
+    frame.open_page("bakeoff")
+    st.navigation(pages(), position="top").run()

@@ -1,0 +1,93 @@
+"""How every chart of the house looks: one palette, one mark size, colours that hold in the light and in the dark."""
+
+from collections.abc import Sequence
+from typing import Any
+
+# Okabe and Ito's colours for the colour-blind (2008), the blue lighter, without the black and the yellow that vanish on one of the grounds.
+PALETTE = ("#D55E00", "#3388C8", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Altair's own text and rules default to black, which vanishes in the dark: this grey reads on both grounds (4.5:1 and more).
+INK = "#857b70"
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name: the same names get the same colours on every page and every day."""
+    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(names))}
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three significant digits with a unit, or a dash for what is not known."""
+    if value is None:
+        return "–"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return f"{text}{unit}"
+
+
+def points_with_intervals(rows: Sequence[dict[str, Any]], *, x: str, x_title: str, x_format: str) -> Any:
+    """Quality (0 to 1, with `lower` and `upper`) against `x` on a log scale, each point labelled with its endpoint."""
+    import altair as alt
+    import pandas as pd
+
+    colour = colours([row["endpoint"] for row in rows])
+    scale = alt.Scale(domain=list(colour), range=list(colour.values()))
+    low, high = min(row[x] for row in rows), max(row[x] for row in rows)
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X(
+            f"{x}:Q",
+            title=x_title,
+            scale=alt.Scale(type="log", domain=[low / 1.5, high * 1.5], nice=False),
+            axis=alt.Axis(format=x_format, tickCount=5, grid=False),
+        ),
+        color=alt.Color("endpoint:N", scale=scale, legend=None),
+        tooltip=[
+            alt.Tooltip("endpoint:N"),
+            alt.Tooltip("task:N"),
+            alt.Tooltip("value:Q", title="quality", format=".1%"),
+            alt.Tooltip("stderr:Q", title="standard error", format=".2%"),
+            alt.Tooltip(f"{x}:Q", title=x_title, format=x_format),
+        ],
+    )
+    y = alt.Y("value:Q", title="quality", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, padding=14))
+    bars = base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=alt.Y("lower:Q"), y2="upper:Q")
+    dots = base.mark_circle(size=110, opacity=1).encode(y=y)
+    # A name stands on the side of its point where there is room for it.
+    middle = (low * high) ** 0.5
+    left = base.mark_text(align="left", dx=9, dy=-7, fontSize=13).transform_filter(f"datum.{x} <= {middle}")
+    right = base.mark_text(align="right", dx=-9, dy=-7, fontSize=13).transform_filter(f"datum.{x} > {middle}")
+    names = [layer.encode(y=y, text="endpoint:N") for layer in (left, right)]
+    return alt.layer(bars, dots, *names).properties(height=340)
+
+
+def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
+    """Share of wins of the row's model against the column's, as a heat map; blue below one half, orange above."""
+    import altair as alt
+    import pandas as pd
+
+    cell = max(18, min(34, 760 // max(len(order), 1)))
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_rect(stroke=None)
+        .encode(
+            x=alt.X(
+                "opponent:N",
+                sort=list(order),
+                title=None,
+                axis=alt.Axis(orient="top", labelAngle=-60, labelLimit=170, labelOverlap=False, labelColor=INK),
+            ),
+            y=alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, labelColor=INK)),
+            color=alt.Color(
+                "share:Q",
+                scale=alt.Scale(domain=[0, 0.5, 1], range=["#0072B2", "#cfc8bd", "#D55E00"], interpolate="rgb"),
+                legend=alt.Legend(title="wins of the row", format="%", orient="bottom", titleColor=INK, labelColor=INK, gradientLength=220),
+            ),
+            tooltip=[
+                alt.Tooltip("model:N"),
+                alt.Tooltip("opponent:N", title="against"),
+                alt.Tooltip("share:Q", title="share won", format=".0%"),
+                alt.Tooltip("wins:Q", title="wins"),
+                alt.Tooltip("ties:Q"),
+                alt.Tooltip("losses:Q"),
+            ],
+        )
+        .properties(width=alt.Step(cell), height=alt.Step(cell))
+        .configure_view(stroke=None)
+    )

@@ -1,0 +1,40 @@
+"""`dashboards`: the whole house on one address."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.command import RESULTS, Results, entry, new_command
+
+app = new_command("The whole house on one address: battle, leaderboard, head to head, trade-offs.")
+
+
+@app.callback()
+def _room() -> None:
+    """Without a callback typer would take the only command for the room itself."""
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Open with 59 recorded models, 8,931 real votes and the demo suite's scores.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    database: Annotated[Path | None, typer.Option(help="The votes; <results>/arena.duckdb by default.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Serve the arena's pages and the dashboards until Ctrl-C."""
+    from arena.server import serve
+    from dashboards.demo import scored_in_the_background
+
+    script = Path(__file__).parent / "app.py"
+    with scored_in_the_background(results, wanted=demo):
+        serve(script, host=host, port=port, database=database or results / "arena.duckdb", results=results, demo=demo)
+
+
+main = entry(app)
+
+if __name__ == "__main__":
+    main()

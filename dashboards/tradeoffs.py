@@ -1,0 +1,131 @@
+"""Trade-offs: quality against latency and against cost, from the latest finished run of each endpoint on each task in results/runs."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from arena.battle import current
+from arena.pages import frame
+from dashboards.charts import number, points_with_intervals
+from evals.measures import measures
+from evals.runs import read_run, read_run_record, run_folders
+from serving.errors import BakeoffError
+
+Z95 = 1.959963984540054
+
+
+def page() -> None:
+    """One task at a time: two charts and the figures behind them."""
+    results = current().results
+    frame.heading("Trade-offs", "What the quality costs, in seconds and in dollars.")
+    rows, problems = latest(results)
+    for problem in problems:
+        st.warning(problem)
+    if not rows:
+        if (results / "runs" / "demo.log").exists() and not any((results / "runs").glob("*/scores.jsonl")):
+            frame.empty("The demo suite is being scored.", "It takes about ten seconds the first time; this page looks again by itself.")
+            _look_again(results)
+            return
+        frame.empty("No run has been scored yet.", "Run a suite: <code>evals run demo</code>.")
+        return
+    # A task whose seconds and dollars are known has something to trade off, so it comes first.
+    known = {row["task"] for row in rows if row["latency_s"] or row["cost_usd_per_1000"]}
+    tasks = sorted({row["task"] for row in rows}, key=lambda name: (name not in known, name))
+    task = (
+        st.segmented_control("Task", tasks, default=tasks[0], required=True, label_visibility="collapsed") if len(tasks) > 1 else tasks[0]
+    )
+    chosen = sorted((row for row in rows if row["task"] == task), key=lambda row: -(row["value"] or 0))
+    if task in known:
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _chart(chosen, x="latency_s", title="Latency, median (s)", format="~g", what="latency")
+        with right:
+            _chart(chosen, x="cost_usd_per_1000", title="Cost of 1,000 requests ($)", format="$~g", what="cost")
+    else:
+        st.caption("Neither seconds nor dollars are known for this task: the answers were recorded without them.")
+    st.html(table(chosen))
+
+
+def latest(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """(rows, problems): a row per endpoint and task with its score and measures; a run that cannot be read is a problem, not a crash."""
+    folders = run_folders(results)
+    stamp = tuple((str(folder), (folder / "run.json").stat().st_mtime_ns) for folder in folders)
+    return _latest(stamp)
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _latest(stamp: tuple[tuple[str, int], ...]) -> tuple[list[dict[str, Any]], list[str]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    problems = []
+    for name, _ in stamp:
+        folder = Path(name)
+        try:
+            if read_run_record(folder).finished_at is None:
+                continue
+            found |= _rows_of(folder)
+        except BakeoffError as error:
+            problems.append(str(error))
+    return list(found.values()), problems
+
+
+def _rows_of(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    files = read_run(folder)
+    measured = {(measure.endpoint, measure.task): measure for measure in measures(files)}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for score in files.scores:
+        pair = (score.endpoint, score.task)
+        # The first metric of a task is the one it is known by; the others stay in the run's report.
+        if pair in rows or pair not in measured:
+            continue
+        measure, half, value = measured[pair], Z95 * (score.stderr or 0), score.value
+        rows[pair] = {
+            "endpoint": score.endpoint, "task": score.task, "metric": score.metric, "value": value, "stderr": score.stderr,
+            "lower": None if value is None else max(value - half, 0), "upper": None if value is None else value + half,
+            "n": score.n, "n_failed": score.n_failed, "coverage": score.coverage,
+            "latency_s": measure.latency_s_p50, "output_tokens": measure.output_tokens_mean, "cost_usd_per_1000": measure.cost_usd_per_1000,
+            "run_id": files.run.run_id, "finished_at": files.run.finished_at,
+        }  # fmt: skip
+    return rows
+
+
+def _chart(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str, what: str) -> None:
+    drawn = [row for row in rows if row[x] and row["value"] is not None]
+    if drawn:
+        st.altair_chart(points_with_intervals(drawn, x=x, x_title=title, x_format=format), width="stretch")
+    else:
+        frame.empty(f"No {what} is known.", "The answers were recorded without it; it is left open, not called zero.")
+    if drawn and (missing := [row["endpoint"] for row in rows if row not in drawn]):
+        st.caption(f"No {what} known: {', '.join(missing)}.")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The figures behind the charts; a dash is what nobody knows."""
+    names = ("Quality", "± s.e.", "Answered", "Failed", "Latency, median", "Output tokens", "$ per 1,000")
+    head = "<th>Endpoint</th>" + "".join(f'<th class="num">{name}</th>' for name in names)
+    body = "".join(f'<tr title="run {html.escape(row["run_id"])}">{_cells(row)}</tr>' for row in rows)
+    origin = ", ".join(sorted({row["run_id"] for row in rows}))
+    table = f'<div class="scroll"><table class="board"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'{table}<p class="note">From {html.escape(origin)}. Bars are 95 % intervals.</p>'
+
+
+def _cells(row: dict[str, Any]) -> str:
+    percent = {key: "–" if row[key] is None else f"{100 * row[key]:.{digits}f} %" for key, digits in (("value", 1), ("stderr", 2))}
+    values = (
+        percent["value"],
+        percent["stderr"],
+        f"{row['n']:,}",
+        f"{row['n_failed']:,}",
+        number(row["latency_s"], " s"),
+        number(row["output_tokens"]),
+        number(row["cost_usd_per_1000"]),
+    )
+    return f'<td class="model">{html.escape(row["endpoint"])}</td>' + "".join(f'<td class="num">{value}</td>' for value in values)
+
+
+@st.fragment(run_every=2.0)
+def _look_again(results: Path) -> None:
+    if any((results / "runs").glob("*/scores.jsonl")):
+        st.rerun()
