@@ -1,0 +1,134 @@
+"""`arena` at the terminal: data on stdout, one line per error, exit 1, nothing lost."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from arena.importers import SHIPPED_VOTES
+from arena.store import Store
+
+GOLDEN = json.loads((Path(__file__).parent / "golden_llmfao.json").read_text(encoding="utf-8"))
+
+
+def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "arena.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict:
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def error_of(*arguments: str | Path) -> str:
+    done = run(*arguments, code=1)
+    assert done.stdout == "" and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("cli") / "results"
+    done = run("import", SHIPPED_VOTES, "--format", "llmfao", "--results", results, "--json")
+    assert last_json(done) == {"file": str(SHIPPED_VOTES), "format": "llmfao", "n_new": 8931, "n_found": 8931, "n_votes": 8931}
+    return results
+
+
+@pytest.mark.parametrize(("method", "golden", "tolerance"), [("bt", "bradley_terry", 1e-9), ("elo", "online_elo", 1e-9)])
+def test_import_then_leaderboard_gives_the_reference_ratings(imported: Path, method: str, golden: str, tolerance: float):
+    document = last_json(run("leaderboard", "--method", method, "--results", imported, "--json"))
+    assert (document["method"], document["n_votes"], document["n_battles"]) == (method, 8931, 8931)
+    assert len(document["ratings"]) == 59
+    assert all(abs(rating["rating"] - GOLDEN[golden][rating["model"]]) < tolerance for rating in document["ratings"])
+
+
+def test_the_table_names_every_model_and_says_what_it_counted(imported: Path):
+    done = run("leaderboard", "--results", imported, "--cluster", "voter")
+    assert all(model in done.stdout for model in GOLDEN["bradley_terry"])
+    assert "Bradley-Terry · 8,931 of 8,931 votes counted" in done.stderr
+
+
+def test_a_votes_file_is_rated_without_a_database(tmp_path: Path):
+    votes = tmp_path / "votes.csv"
+    votes.write_text(
+        "model_a,model_b,winner,voter_id\n" + "a,b,model_a,v1\n" * 3 + "a,b,model_b,v2\n" + "c,a,model_a,v2\n" + "a,b,both_bad,v3\n"
+    )
+    document = last_json(run("leaderboard", "--votes", votes, "--cluster", "voter", "--results", tmp_path, "--json"))
+    assert (document["n_votes"], document["n_battles"], document["n_both_bad"], document["cluster"]) == (6, 5, 1, "voter")
+    assert [(rating["model"], rating["rating"] is None) for rating in document["ratings"]] == [("a", False), ("b", False), ("c", True)]
+    assert "won every battle" in run("leaderboard", "--votes", votes).stdout
+    assert not (tmp_path / "arena.duckdb").exists()
+
+
+def test_an_unknown_label_names_file_line_and_value(tmp_path: Path):
+    votes = tmp_path / "votes.csv"
+    votes.write_text("model_a,model_b,winner\na,b,draw\n")
+    told = f"error: {votes}:2: winner: unknown label 'draw'; use one of model_a, model_b, tie, both_bad\n"
+    assert error_of("leaderboard", "--votes", votes) == told
+    assert error_of("import", votes, "--format", "csv", "--results", tmp_path) == told
+
+
+def test_no_votes_yet_is_said_and_makes_no_file(results: Path):
+    for command in (["leaderboard"], ["export", "--out", str(results / "set")]):
+        assert "arena.duckdb: no votes yet: vote with 'arena up'" in error_of(*command, "--results", results)
+    assert not list(results.iterdir())
+    Store(results / "arena.duckdb").close()
+    assert "there are no votes to rate" in error_of("leaderboard", "--results", results)
+
+
+def test_export_writes_a_dataset_of_permitted_answers(imported: Path, tmp_path: Path):
+    document = last_json(run("export", "--out", tmp_path / "set", "--results", imported, "--json"))
+    assert document["n_votes"] == 8931 == document["n_kept"] + sum(document["dropped"].values())
+    assert document["n_kept"] > 500 and not {"GPT 4", "Claude v1", "LLaMA-2-Chat (70B)"} & document["chosen_models"].keys()
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {"train.jsonl", "test.jsonl", "README.md", "audit.json"}
+    assert "is not empty" in error_of("export", "--out", tmp_path / "set", "--results", imported)
+
+
+def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
+    for arguments in (
+        ["export", "--format", "kto", "--out", "x"],
+        ["import", "x", "--format", "fastchat"],
+        ["leaderboard", "--method", "davidson"],
+    ):
+        assert "is not" in run(*arguments, "--results", results, code=2).stderr
+
+
+def test_elo_has_no_intervals_to_cluster(imported: Path):
+    assert "leave one of them out" in error_of("leaderboard", "--method", "elo", "--cluster", "voter", "--results", imported)
+
+
+def test_a_database_that_another_process_holds_is_one_clear_line(imported: Path):
+    holder = "import sys; from pathlib import Path; from arena.store import Store; store = Store(Path(sys.argv[1])); "
+    holder += "sys.stdout.write('open' + chr(10)); sys.stdout.flush(); sys.stdin.read()"
+    database = imported / "arena.duckdb"
+    process = subprocess.Popen([sys.executable, "-c", holder, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "open\n"
+        told = f"error: {database} is in use by process {process.pid}: stop it or use another --database\n"
+        for arguments in (["leaderboard"], ["export", "--out", "x"], ["import", SHIPPED_VOTES, "--format", "llmfao"]):
+            assert error_of(*arguments, "--results", imported) == told
+    finally:
+        process.communicate()
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["leaderboard"], ["export"], ["import"]])
+def test_help_answers_at_once(command: list[str]):
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert "Usage" in run(*command, "--help").stdout
+        took.append(time.perf_counter() - started)
+    # .2 s alone on the machine; the fastest of three, for this one may be shared.
+    assert min(took) < 0.6
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, arena.cli; print([name for name in ('numpy', 'duckdb', 'pydantic', 'streamlit', 'rich.table') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,339 @@
+"""What was acknowledged is on disk, a bad vote cannot be stored, and the first vote on a battle stands."""
+
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.store import Record, Store
+from arena.votes import Battle, Tally, Vote, new_id, now
+from serving.completion import Completion, Request, Usage
+
+ASKED = Request.user("Why is the sky “blue”?\u2028Say.", temperature=0.5)
+
+
+def answer(endpoint: str, text: str = "Scattering.") -> Completion:
+    return Completion(endpoint=endpoint, request=ASKED, text=text, latency_s=1.25, chunk_times_s=(0.5, 1.25), usage=Usage(output_tokens=3))
+
+
+def battle(**changes: object) -> Battle:
+    values = {
+        "battle_id": new_id(),
+        "created_at": now(),
+        "messages": ASKED.messages,
+        "model_a": "left",
+        "model_b": "right",
+        "voter_id": "ada",
+    }
+    return Battle(**(values | changes))
+
+
+def vote(battle_id: str, **changes: object) -> Vote:
+    values = {"vote_id": new_id(), "battle_id": battle_id, "voter_id": "ada", "winner": "model_a", "voted_at": now(), "dwell_s": 4.5}
+    return Vote(**(values | changes))
+
+
+PAIR = (answer("left"), answer("right", "Magic."))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "arena.duckdb"
+
+
+@pytest.fixture
+def store(path: Path):
+    with Store(path) as opened:
+        yield opened
+
+
+def test_what_was_stored_comes_back_after_a_restart(path: Path):
+    fought = battle(prompt_id="sky", pairing_probability=0.5, mode="blind", parent_battle_id="before")
+    cast = vote(fought.battle_id, reasons=("clear", "shörter"), winner="model_b")
+    with Store(path) as store:
+        assert store.save_battle(fought, PAIR) and store.save_vote(cast)
+    with Store(path) as store:
+        assert store.vote_of(fought.battle_id) == cast
+        found = store.battle(fought.battle_id)
+        assert found is not None and found.model_copy(update={"completions": None}) == fought
+        assert store.completions_of(fought.battle_id) == PAIR
+        assert list(store.voted()) == [Record(found, PAIR, cast)]
+
+
+def test_what_was_never_stored_is_none(store: Store):
+    assert (store.battle("x"), store.vote_of("x"), store.completions_of("x"), store.battles_of("x"), store.count_votes()) == (
+        None,
+        None,
+        None,
+        [],
+        0,
+    )
+
+
+def test_the_first_vote_on_a_battle_stands(store: Store):
+    fought = battle()
+    store.save_battle(fought, PAIR)
+    first = vote(fought.battle_id, winner="tie")
+    assert store.save_vote(first) is True
+    assert store.save_vote(vote(fought.battle_id, winner="model_b")) is False
+    assert store.save_vote(first) is False
+    assert store.vote_of(fought.battle_id) == first and store.count_votes() == 1
+
+
+def test_of_many_votes_at_once_on_one_battle_exactly_one_stands(store: Store):
+    for _ in range(5):
+        fought = battle()
+        store.save_battle(fought, PAIR)
+        cast = [vote(fought.battle_id, voter_id=f"voter {number}") for number in range(16)]
+        together = threading.Barrier(16)
+
+        def send(one: Vote, together: threading.Barrier = together) -> bool:
+            together.wait()
+            return store.save_vote(one)
+
+        with ThreadPoolExecutor(16) as pool:
+            stored = list(pool.map(send, cast))
+        assert stored.count(True) == 1
+        assert store.vote_of(fought.battle_id) == cast[stored.index(True)]
+
+
+def test_a_battle_that_was_stored_stays_as_it_was(store: Store):
+    fought = battle()
+    assert store.save_battle(fought, PAIR) is True
+    assert store.save_battle(fought.model_copy(update={"model_b": "other"}), (PAIR[0], answer("other"))) is False
+    assert store.battle(fought.battle_id).model_b == "right" and store.completions_of(fought.battle_id) == PAIR
+
+
+def test_a_vote_without_its_battle_is_refused_and_its_neighbours_are_not(store: Store):
+    known = [battle() for _ in range(8)]
+    for one in known:
+        store.save_battle(one, PAIR)
+    cast = [vote("made up"), *(vote(one.battle_id) for one in known)]
+    with ThreadPoolExecutor(9) as pool:
+        futures = [pool.submit(store.save_vote, one) for one in cast]
+    with pytest.raises(UnknownBattle, match="holds no battle 'made up': save the battle before its vote"):
+        futures[0].result()
+    assert all(future.result() for future in futures[1:]) and store.count_votes() == 8
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE votes SET winner = 'left'",
+        "UPDATE votes SET winner = NULL",
+        "UPDATE votes SET dwell_s = -1",
+        "UPDATE battles SET model_b = model_a",
+        "UPDATE battles SET pairing_probability = 1.5",
+        "UPDATE battles SET completion_b = 'nothing'",
+        "INSERT INTO votes SELECT 'again', battle_id, 2, voter_id, winner, reasons, voted_at, dwell_s, rated, source FROM votes",
+        "DELETE FROM battles",
+        "UPDATE completions SET status = 'fine'",
+    ],
+)
+def test_the_schema_itself_refuses_what_is_no_vote(path: Path, statement: str):
+    fought = battle()
+    with Store(path) as store:
+        store.save_battle(fought, PAIR)
+        store.save_vote(vote(fought.battle_id))
+    with duckdb.connect(path) as connection, pytest.raises(duckdb.ConstraintException):
+        connection.execute(statement)
+
+
+def test_times_are_utc_whatever_zone_they_came_in(store: Store, path: Path):
+    fought = battle(created_at=datetime(2026, 11, 23, 9, 30, tzinfo=timezone(timedelta(hours=9))))
+    store.save_battle(fought, PAIR)
+    store.save_vote(vote(fought.battle_id, voted_at=datetime(2026, 11, 22, 19, 31, tzinfo=timezone(timedelta(hours=-5)))))
+    assert store.battle(fought.battle_id).created_at.isoformat() == "2026-11-23T00:30:00+00:00"
+    assert store.vote_of(fought.battle_id).voted_at == datetime(2026, 11, 23, 0, 31, tzinfo=UTC)
+    store.close()
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT created_at::TEXT FROM battles").fetchone() == ("2026-11-23 00:30:00",)
+
+
+def test_votes_keep_the_order_in_which_they_were_cast(store: Store):
+    models = [f"m{number:02}" for number in range(20)]
+    for model in models:
+        fought = battle(model_b=model)
+        store.save_battle(fought, (PAIR[0], answer(model)))
+        store.save_vote(vote(fought.battle_id, voted_at=None))
+    assert [outcome.model_b for outcome in store.outcomes()] == models
+
+
+def test_unrated_votes_are_counted_and_move_nothing(store: Store):
+    for winner, rated in (("model_a", True), ("both_bad", True), ("model_b", False)):
+        fought = battle()
+        store.save_battle(fought, PAIR)
+        store.save_vote(vote(fought.battle_id, winner=winner, rated=rated))
+    assert store.counts() == (3, 1, 1)
+    assert store.vote_counts() == [Tally("left", "right", 1, 0, 0, 1)] and len(store.outcomes()) == 2
+
+
+def test_votes_are_counted_per_voter_and_per_prompt(store: Store):
+    for voter, prompt, winner in (("ada", "p", "model_a"), ("ada", "q", "tie"), ("bob", "q", "model_a")):
+        fought = battle(voter_id=voter, prompt_id=prompt)
+        store.save_battle(fought, PAIR)
+        store.save_vote(vote(fought.battle_id, voter_id=voter, winner=winner))
+    assert {(row.cluster, row.wins_a, row.ties) for row in store.vote_counts("voter")} == {("ada", 1, 1), ("bob", 1, 0)}
+    assert {(row.cluster, row.wins_a, row.ties) for row in store.vote_counts("prompt")} == {("p", 1, 0), ("q", 1, 1)}
+
+
+def test_a_voters_battles_come_newest_first(store: Store):
+    old, new, other = battle(created_at=datetime(2026, 1, 1, tzinfo=UTC)), battle(), battle(voter_id="bob")
+    for one in (old, new, other):
+        store.save_battle(one, PAIR)
+    assert [one.battle_id for one in store.battles_of("ada")] == [new.battle_id, old.battle_id]
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(store: Store):
+    fought = [battle() for _ in range(300)]
+    records = [Record(one, PAIR, vote(one.battle_id)) for one in fought]
+    broken = [*records, Record(battle(), PAIR, vote("made up"))]
+    with pytest.raises(UnknownBattle):
+        store.save_all(broken)
+    assert store.count_votes() == 0 and store.battle(fought[0].battle_id) is None
+    assert store.save_all(records) == 300 and store.save_all(records) == 0 and store.count_votes() == 300
+
+
+def test_reads_and_writes_from_many_threads_do_not_meet(store: Store):
+    def take_part(number: int) -> int:
+        for _ in range(5):
+            fought = battle(voter_id=f"voter {number}")
+            store.save_battle(fought, PAIR)
+            assert store.save_vote(vote(fought.battle_id, voter_id=f"voter {number}"))
+            assert store.vote_of(fought.battle_id) is not None
+        return len(store.battles_of(f"voter {number}"))
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(take_part, range(12))) == [5] * 12
+    assert store.count_votes() == 60
+
+
+def test_closing_writes_what_is_queued_and_refuses_what_comes_later(path: Path):
+    store = Store(path)
+    fought = [battle() for _ in range(40)]
+    for one in fought:
+        store.save_battle(one, PAIR)
+    with ThreadPoolExecutor(40) as pool:
+        futures = [pool.submit(store.save_vote, vote(one.battle_id)) for one in fought]
+        store.close()
+    acknowledged = sum(future.exception() is None for future in futures)
+    assert all(isinstance(future.exception(), ArenaError) for future in futures if future.exception())
+    with pytest.raises(ArenaError, match="is closed"):
+        store.save_vote(vote("x"))
+    with pytest.raises(ArenaError, match="is closed"):
+        store.count_votes()
+    store.close()
+    with Store(path) as again:
+        assert again.count_votes() == acknowledged
+
+
+KEEP = """
+import sys, time
+from pathlib import Path
+from arena.store import Store
+store = Store(Path(sys.argv[1]))
+sys.stdout.write("open\\n"); sys.stdout.flush()
+time.sleep(60)
+"""
+
+
+def test_a_second_process_is_told_who_holds_the_file(path: Path):
+    holder = subprocess.Popen([sys.executable, "-c", KEEP, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(StoreInUse) as told:
+            Store(path)
+        assert str(told.value) == f"{path} is in use by process {holder.pid}: stop it or use another --database"
+    finally:
+        holder.kill()
+        holder.communicate()
+    with Store(path) as store:
+        assert store.count_votes() == 0
+
+
+VOTE = """
+import sys, threading
+from pathlib import Path
+from arena.store import Store
+from arena.votes import Battle, Vote, new_id
+from serving.completion import Completion, Request
+
+asked = Request.user("x")
+pair = (Completion(endpoint="left", request=asked, text="l" * 2000), Completion(endpoint="right", request=asked, text="r"))
+store = Store(Path(sys.argv[1]))
+told = threading.Lock()
+
+def cast():
+    while True:
+        battle = Battle(battle_id=new_id(), created_at=None, messages=asked.messages, model_a="left", model_b="right")
+        store.save_battle(battle, pair)
+        assert store.save_vote(Vote(vote_id=new_id(), battle_id=battle.battle_id, voter_id=None, winner="tie", voted_at=None))
+        with told:
+            sys.stdout.write(battle.battle_id + "\\n")
+            sys.stdout.flush()
+
+for _ in range(8):
+    threading.Thread(target=cast, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+def test_acknowledged_votes_survive_kill_9(path: Path):
+    acknowledged: list[str] = []
+    for enough in (1, 40, 120):
+        voter = subprocess.Popen([sys.executable, "-c", VOTE, str(path)], stdout=subprocess.PIPE, text=True)
+        heard = [voter.stdout.readline().strip() for _ in range(enough)]
+        voter.send_signal(signal.SIGKILL)
+        rest = voter.communicate()[0]
+        # The last line may have been cut by the kill; what is whole was acknowledged.
+        acknowledged += heard + [line.strip() for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+        with Store(path) as store:
+            assert all(store.vote_of(battle_id) is not None for battle_id in acknowledged)
+            assert store.count_votes() >= len(acknowledged)
+    assert len(acknowledged) >= 161
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path):
+    path = tmp_path / "notes.duckdb"
+    path.write_text("my notes")
+    with pytest.raises(ArenaError, match="cannot be opened as the arena's database"):
+        Store(path)
+    assert path.read_text() == "my notes"
+
+
+def test_another_programs_database_is_not_taken_over(tmp_path: Path):
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE votes (mine INTEGER)")
+    with pytest.raises(ArenaError, match="is not an arena's database"):
+        Store(path)
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("votes",)]
+
+
+def test_a_database_of_a_newer_version_is_not_touched(path: Path):
+    Store(path).close()
+    with duckdb.connect(path) as connection:
+        connection.execute("INSERT INTO schema_version VALUES (99)")
+    with pytest.raises(ArenaError, match="newer bakeoff .schema 99"):
+        Store(path)
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/votes", "postgres:/host/votes"])
+def test_a_url_is_not_taken_for_a_file(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArenaError, match="name a file such as results/arena.duckdb"):
+        Store(Path(url))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_does_not_battle_itself():
+    with pytest.raises(ValueError, match="must differ"):
+        battle(model_b="left")
