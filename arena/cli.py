@@ -9,7 +9,6 @@ from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_comm
 
 if TYPE_CHECKING:
     from arena.ratings import Rating
-    from arena.store import Store
     from arena.votes import Outcome, Tally
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
@@ -71,10 +70,11 @@ def export(
 ) -> None:
     """Write the votes as a dataset to train on: train, test, card, audit."""
     from arena.preferences import export_dpo
+    from arena.store import Store
     from serving.endpoints import load_endpoints
 
     trainable = {endpoint.id: endpoint.outputs_trainable for endpoint in load_endpoints(results).values()}
-    with _existing(_database(database, results)) as store:
+    with Store(_database(database, results), create=False) as store:
         audit = export_dpo(
             store.voted(), out, outputs_trainable=trainable.get, min_dwell_s=min_dwell_s, any_license=any_license, force=force
         )
@@ -93,32 +93,25 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add votes that were cast elsewhere, all of the file or nothing."""
-    from arena.importers import import_votes
+    from arena.importers import read_records
     from arena.store import Store
 
+    records = read_records(file, format)
     with Store(_database(database, results)) as store:
-        added, found = import_votes(store, file, format)
-        total = store.count_votes()
-    say(f"{file}: {added:,} new of {found:,} votes; {total:,} in all")
+        added, total = store.save_all(records), store.count_votes()
+    say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:
-        emit_json({"file": str(file), "format": format, "n_new": added, "n_found": found, "n_votes": total})
+        emit_json({"file": str(file), "format": format, "n_new": added, "n_found": len(records), "n_votes": total})
 
 
 def _database(database: Path | None, results: Path) -> Path:
     return database or results / "arena.duckdb"
 
 
-def _existing(path: Path) -> "Store":
-    from arena.errors import ArenaError
+def _votes_of_store(path: Path, cluster: Any) -> tuple[dict[str, int], "list[Tally]", "list[Outcome]"]:
     from arena.store import Store
 
-    if "://" not in str(path) and not path.exists():
-        raise ArenaError(f"{path}: no votes yet: vote with 'arena up', or bring some in with 'arena import'")
-    return Store(path)
-
-
-def _votes_of_store(path: Path, cluster: Any) -> tuple[dict[str, int], "list[Tally]", "list[Outcome]"]:
-    with _existing(path) as store:
+    with Store(path, create=False) as store:
         counts, tallies, outcomes = store.counts(), store.vote_counts(cluster), store.outcomes()
     return _summary(counts.n_votes, counts.n_unrated, counts.n_both_bad), tallies, outcomes
 
@@ -149,13 +142,14 @@ def _print_table(ratings: "list[Rating]", document: dict[str, Any]) -> None:
     table.add_column("rating", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("battles", justify="right")
-    for rating in ratings:
+    for rating in (rating for rating in ratings if rating.rating is not None):
         known = rating.rating_lower is not None and rating.rating_upper is not None
         interval = f"{rating.rating_lower:.0f} to {rating.rating_upper:.0f}" if known else "-"
-        number = "-" if rating.rating is None else f"{rating.rating:.0f}"
-        name = escape(rating.model) + (f"  [dim]{escape(rating.note)}[/dim]" if rating.note else "")
-        table.add_row("-" if rating.rank is None else str(rating.rank), name, number, interval, f"{rating.n_battles:,}")
-    Console().print(table)
+        table.add_row(str(rating.rank), escape(rating.model), f"{rating.rating:.0f}", interval, f"{rating.n_battles:,}")
+    console = Console()
+    console.print(table)
+    for rating in (rating for rating in ratings if rating.note):
+        console.print(f"{rating.model}: {rating.note}", markup=False, highlight=False, soft_wrap=True)
     method = {"bt": "Bradley-Terry", "elo": "online Elo (K = 4)"}[document["method"]]
     counted = f"{document['n_battles']:,} of {document['n_votes']:,} votes counted"
     aside = f" ({document['n_both_bad']:,} found both bad, {document['n_unrated']:,} not rated)"
@@ -163,6 +157,9 @@ def _print_table(ratings: "list[Rating]", document: dict[str, Any]) -> None:
 
 
 main = entry(app)
+
+if __name__ == "__main__":
+    main()
 
 if __name__ == "__main__":
     main()

@@ -49,16 +49,14 @@ class VoteRow(NamedTuple):
         return Outcome(self.model_a, self.model_b, self.winner)
 
 
-def import_votes(store: "Store", path: Path, format: str) -> tuple[int, int]:
-    """Add the votes of a file to the store; returns how many were new and how many the file holds. Raises VotesFileError, and then adds
-    nothing."""
-    records = list(FORMATS[format](path))
-    return store.save_all(records), len(records)
+def read_records(path: Path, format: str) -> list["Record"]:
+    """The votes of a file with their battles and, where they are known, the answers: what `Store.save_all` takes. Raises VotesFileError."""
+    return list(FORMATS[format](path))
 
 
 def seed_demo(store: "Store") -> int:
     """Give an empty store the 8,931 shipped votes (LLMFAO, CC BY 4.0); returns how many were added. A store with votes is left alone."""
-    return 0 if store.count_votes() else import_votes(store, SHIPPED_VOTES, "llmfao")[0]
+    return 0 if store.count_votes() else store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
 
 
 def read_votes(path: Path) -> list[VoteRow]:
@@ -180,7 +178,7 @@ def _lines(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ())
                     raise VotesFileError(f"{where}: {column}: is empty; give it a value or remove the line")
             yield reader.line_num, values
     except csv.Error as error:
-        raise VotesFileError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+        raise VotesFileError(f"{path}:{reader.reader.line_num}: not CSV: {error}; is a quote missing?") from None
 
 
 def _models(where: str, values: dict[str, str], columns: tuple[str, str]) -> tuple[str, str]:
@@ -192,7 +190,7 @@ def _models(where: str, values: dict[str, str], columns: tuple[str, str]) -> tup
 
 def _winner(where: str, label: str, known: dict[str, Winner]) -> Winner:
     if label not in known:
-        raise VotesFileError(f"{where}: winner: unknown label '{label}'.{did_you_mean(label, list(known))} Use one of {', '.join(known)}")
+        raise VotesFileError(f"{where}: winner: unknown label '{label}'; use one of {', '.join(known)}")
     return known[label]
 
 

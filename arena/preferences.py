@@ -180,7 +180,7 @@ def _prompt_group(battle: Battle) -> str:
 
 
 def _test_groups(groups: set[str]) -> set[str]:
-    """About a tenth of the prompts, at least one; none when there is but one prompt. Chosen by hash, so the order of votes does not matter."""
+    """About a tenth of the prompts, at least one; none when there is but one prompt. Chosen by hash, so votes need no order."""
     ordered = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
     return set(ordered[: max(1, round(_TEST_SHARE * len(ordered)))]) if len(ordered) > 1 else set()
 

@@ -74,12 +74,14 @@ class _Work:
 
 
 class Store:
-    """The arena's tables. Opens (and creates) the file at once. Raises StoreInUse when another process holds it, ArenaError when it
-    cannot be opened."""
+    """The arena's tables. Opens the file at once, and creates it unless told not to.
 
-    def __init__(self, path: Path) -> None:
+    Raises StoreInUse when another process holds it, ArenaError when it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        self._root = _open(path)
+        self._root = _open(path, create)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -225,9 +227,11 @@ class Store:
                 work.done.set_result(mine)
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, create: bool) -> duckdb.DuckDBPyConnection:
     if "://" in str(path) or re.match(r"\w+:/\w", str(path)):
         raise ArenaError(f"database {path}: votes are kept in a DuckDB file; name a file such as results/arena.duckdb")
+    if not create and not path.exists():
+        raise ArenaError(f"{path}: no votes yet: vote with 'arena up', or bring some in with 'arena import'")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = duckdb.connect(path)
@@ -250,16 +254,17 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
 
 def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     steps = sorted(SQL.glob("[0-9][0-9][0-9]_*.sql"))
-    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)")
-    version = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()[0][0]
-    if version > len(steps):
-        raise ArenaError(f"{path} was written by a newer bakeoff (schema {version}, this one knows {len(steps)}): update bakeoff")
-    for number, step in enumerate(steps[version:], start=version + 1):
-        with connection.cursor() as cursor:
-            cursor.begin()
+    with connection.cursor() as cursor:
+        # All of it in one transaction: a file of another program is refused without a trace of ours left in it.
+        cursor.begin()
+        cursor.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)")
+        version = cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()[0][0]
+        if version > len(steps):
+            raise ArenaError(f"{path} was written by a newer bakeoff (schema {version}, this one knows {len(steps)}): update bakeoff")
+        for number, step in enumerate(steps[version:], start=version + 1):
             cursor.execute(step.read_text(encoding="utf-8"))
             cursor.execute("INSERT INTO schema_version VALUES ($1)", [number])
-            cursor.commit()
+        cursor.commit()
 
 
 @cache

@@ -38,12 +38,18 @@ class Engine:
 
 @contextmanager
 def up(
-    model: Path, *, engine: str = "transformers", endpoint_id: str | None = None, port: int | None = None, results: Path, timeout_s: float = 180.0
+    model: Path,
+    *,
+    engine: str = "transformers",
+    endpoint_id: str | None = None,
+    port: int | None = None,
+    results: Path,
+    timeout_s: float = 180.0,
 ) -> Iterator[Engine]:
     """Serve a model folder while the `with` lasts, registered as an endpoint once it answers.
 
-    Raises EngineFailed when the folder holds no model, the engine is unknown or did not become ready (with its last words), ServingError when
-    the port is taken.
+    Raises EngineFailed when the folder holds no model, the engine is unknown or did not become ready (with its last words), ServingError
+    when the port is taken.
     """
     _check(model, engine)
     module = ENGINES[engine]
@@ -133,7 +139,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log_path: Pa
 
 
 def _warm_up(endpoint: Endpoint, log_path: Path) -> None:
-    """One short question, so that the first battle does not pay for what engines set up lazily, and a model that cannot answer is told now."""
+    """One short question: the first battle must not pay for what engines set up lazily, and a model that cannot answer is told now."""
     import asyncio
 
     from serving.client import Client

@@ -1,7 +1,7 @@
 """transformers' own server (`transformers serve`): runs wherever torch does, from the environment that trained the model.
 
-Peculiarities seen with 5.23: readiness is /health (/v1/models fails without a hub cache); a pinned model must be asked by the very path it was
-started with; streams end without `[DONE]`; logprobs and echo are ignored without a word, so the endpoint never offers them.
+Peculiarities seen with 5.23: readiness is /health (/v1/models fails without a hub cache); a pinned model must be asked by the very path it
+was started with; streams end without `[DONE]`; logprobs and echo are ignored without a word, so the endpoint never offers them.
 """
 
 import importlib.util
@@ -20,7 +20,9 @@ def check() -> None:
     """Raises EngineFailed when torch or the server's packages are not installed here."""
     missing = [name for name in ("torch", "transformers", "fastapi") if importlib.util.find_spec(name) is None]
     if missing:
-        raise EngineFailed(f"engine 'transformers' needs {', '.join(missing)}: pip install -e '.[train]' -c constraints.txt (or: make train)")
+        raise EngineFailed(
+            f"engine 'transformers' needs {', '.join(missing)}: pip install -e '.[train]' -c constraints.txt (or: make train)"
+        )
 
 
 def command(model: Path, port: int) -> list[str]:

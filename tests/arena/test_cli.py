@@ -71,6 +71,13 @@ def test_an_unknown_label_names_file_line_and_value(tmp_path: Path):
     told = f"error: {votes}:2: winner: unknown label 'draw'; use one of model_a, model_b, tie, both_bad\n"
     assert error_of("leaderboard", "--votes", votes) == told
     assert error_of("import", votes, "--format", "csv", "--results", tmp_path) == told
+    assert not (tmp_path / "arena.duckdb").exists()
+
+
+def test_a_database_url_is_not_taken_for_a_file(results: Path):
+    assert "name a file such as results/arena.duckdb" in error_of(
+        "leaderboard", "--database", "postgresql://host/votes", "--results", results
+    )
 
 
 def test_no_votes_yet_is_said_and_makes_no_file(results: Path):

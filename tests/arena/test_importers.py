@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arena.errors import VotesFileError
-from arena.importers import SHIPPED_VOTES, import_votes, read_votes, seed_demo
+from arena.importers import SHIPPED_VOTES, read_records, read_votes, seed_demo
 from arena.prompts import recorded_prompts
 from arena.store import Store
 from serving.completion import Completion, Request
@@ -25,6 +25,12 @@ needs_original = pytest.mark.skipif(not ORIGINAL.is_dir(), reason="the original 
 def store(tmp_path: Path):
     with Store(tmp_path / "arena.duckdb") as opened:
         yield opened
+
+
+def import_votes(store: Store, path: Path, format: str) -> tuple[int, int]:
+    """How many votes were new, and how many the file holds."""
+    records = read_records(path, format)
+    return store.save_all(records), len(records)
 
 
 def shipped_lines() -> list[str]:

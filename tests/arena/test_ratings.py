@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.importers import SHIPPED_VOTES, import_votes
+from arena.importers import SHIPPED_VOTES, read_records
 from arena.ratings import POINTS, Rating, bradley_terry, head_to_head, online_elo, tally
 from arena.store import Store
 from arena.votes import WINNERS, Outcome, Tally
@@ -23,7 +23,7 @@ MIRROR = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": 
 @pytest.fixture(scope="module")
 def llmfao(tmp_path_factory: pytest.TempPathFactory):
     with Store(tmp_path_factory.mktemp("llmfao") / "arena.duckdb") as store:
-        import_votes(store, SHIPPED_VOTES, "llmfao")
+        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
         yield store
 
 

@@ -201,6 +201,13 @@ def test_a_batch_is_stored_whole_or_not_at_all(store: Store):
     assert store.save_all(records) == 300 and store.save_all(records) == 0 and store.count_votes() == 300
 
 
+def test_of_two_votes_on_one_battle_in_one_batch_the_first_stands(store: Store):
+    fought = battle()
+    first, second = vote(fought.battle_id, winner="tie"), vote(fought.battle_id, winner="model_b")
+    assert store.save_all([Record(fought, PAIR, first), Record(fought, PAIR, second)]) == 1
+    assert store.vote_of(fought.battle_id) == first
+
+
 def test_reads_and_writes_from_many_threads_do_not_meet(store: Store):
     def take_part(number: int) -> int:
         for _ in range(5):
