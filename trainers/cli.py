@@ -1,0 +1,143 @@
+"""`trainers`: fine-tune on votes, merge, and say what was trained from what."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
+
+if TYPE_CHECKING:
+    from trainers.record import Training
+    from trainers.training import OnStep
+
+app = new_command("From votes to a challenger: SFT and DPO with LoRA, merge, lineage.")
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML in TRL's own keys, e.g. under trainers/recipes/.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Dataset folder, as 'arena export' writes it; goes before the recipe's.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Training id, see 'trainers ls'.")]
+
+
+@app.command()
+def sft(recipe: RecipeFile, data: Data = None, set_: Set = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
+    """Supervised fine-tuning on the chosen answers."""
+    _train("sft", recipe, data, set_, results, as_json)
+
+
+@app.command()
+def dpo(recipe: RecipeFile, data: Data = None, set_: Set = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
+    """Direct preference optimisation on the votes."""
+    _train("dpo", recipe, data, set_, results, as_json)
+
+
+@app.command()
+def merge(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) -> None:
+    """Merge a training's adapter into whole weights and check that it is active."""
+    from trainers.errors import TrainersError, need_torch
+    from trainers.record import find_training, write_training
+
+    need_torch()
+    training, folder = find_training(training_id, results)
+    if training.adapter is None:
+        raise TrainersError(f"training '{training_id}' has no adapter: it trained all weights, which are in {folder / 'merged'}")
+    from trainers.merge import merge as merge_adapter
+
+    shifts = merge_adapter(training.base, folder / training.adapter, folder / "merged")
+    write_training(training.model_copy(update={"merged": "merged", "metrics": {**training.metrics, **shifts}}), folder)
+    say(f"{folder / 'merged'}: the adapter moves log-probabilities by up to {shifts['adapter_shift']:.3g}")
+    if as_json:
+        emit_json({"training_id": training_id, "merged": str(folder / "merged"), **shifts})
+
+
+@app.command()
+def lineage(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) -> None:
+    """What a training was made from: votes, parents, first base."""
+    from trainers.record import lineage as chain
+
+    trainings = list(chain(training_id, results))
+    if as_json:
+        emit_json([training.model_dump(mode="json") for training in trainings])
+        return
+    for training in trainings:
+        emit(f"{training.training_id}  {training.method}")
+        emit(
+            f"  dataset {training.dataset}  sha256 {training.dataset_hash[:16]}  {training.n_train:,} train, {training.n_test:,} test rows"
+        )
+        emit(f"  base    {training.base}" + (f"  sha256 {training.base_hash[:16]}" if training.base_hash else ""))
+
+
+@app.command()
+def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
+    """List the trainings kept here."""
+    from trainers.record import read_training, training_folders
+
+    trainings = [read_training(folder) for folder in training_folders(results)]
+    if as_json:
+        emit_json([training.model_dump(mode="json") for training in trainings])
+        return
+    for training in trainings:
+        emit(f"{training.training_id}  {training.method}  {training.n_train:,} rows  from {training.parent or training.base}")
+    if not trainings:
+        say(f"no training in {results / 'trainings'} yet: trainers sft RECIPE --data DIR")
+
+
+def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool) -> None:
+    from serving.documents import read_yaml
+
+    # A missing file or a typo in YAML is told before torch takes its seconds to import.
+    read_yaml(path)
+    from trainers.dpo import dpo as train_dpo
+    from trainers.recipe import read_recipe
+    from trainers.sft import sft as train_sft
+
+    logging.getLogger("trainers").setLevel(logging.INFO)
+    recipe = read_recipe(path, method, data=data, overrides=overrides or [])
+    train: Callable[..., Training] = {"sft": train_sft, "dpo": train_dpo}[method]
+    with _progress() as show:
+        training = train(recipe, results, show)
+    say(f"{results / 'trainings' / training.training_id}: {_summary(training)}")
+    if training.merged:
+        say(f"serve it: serving up {results / 'trainings' / training.training_id / training.merged} --engine transformers")
+    if as_json:
+        emit_json(training.model_dump(mode="json"))
+
+
+@contextmanager
+def _progress() -> Iterator["OnStep"]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def show(step: int, steps: int, metrics: dict[str, float]) -> None:
+            shown = {"loss": "loss", "rewards/margins": "margin", "logps/chosen": "chosen logp"}
+            told = "  ".join(f"{label} {metrics[name]:.3g}" for name, label in shown.items() if name in metrics)
+            bar.update(task, completed=step, total=steps, description=told or "evaluating")
+
+        yield show
+
+
+def _summary(training: "Training") -> str:
+    metrics = training.metrics
+    told = [f"{training.n_train:,} rows"]
+    for name, label in (
+        ("eval_loss", "held-out loss"),
+        ("eval_logps/chosen", "chosen logp"),
+        ("eval_rewards/accuracies", "preference accuracy"),
+    ):
+        if name in metrics:
+            before = f"{metrics[name + '_before']:.3g} → " if name + "_before" in metrics else ""
+            told.append(f"{label} {before}{metrics[name]:.3g}")
+    return ", ".join(told)
+
+
+main = entry(app)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Direct preference optimisation on votes: `trainers dpo RECIPE --data DIR` (Rafailov et al. 2023; TRL's DPOTrainer).
+
+Read top to bottom: rows and base, TRL's DPOTrainer with the base as reference, log-probabilities and preferences before and after on the
+held-out rows, then save, merge and record. The default loss is sigmoid + sft: sigmoid alone can win every preference by destroying both
+answers, and neither accuracy nor margin shows it; watch `logps/chosen`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from trainers.data import for_dpo
+from trainers.recipe import Recipe
+from trainers.record import Training
+from trainers.training import OnStep, begin, finish, model_arguments, watch
+
+# Of what TRL evaluates, what tells whether the model learned to prefer or was destroyed.
+_TOLD = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+
+
+def dpo(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
+    """Train and record. Raises DataError and TrainersError before any weight is touched."""
+    from datasets import Dataset
+    from trl import DPOTrainer, get_peft_config
+
+    begun = begin(recipe, results)
+    recipe.training.model_init_kwargs = model_arguments(recipe)
+    test = Dataset.from_list(for_dpo(begun.rows.test)) if begun.rows.test else None
+    trainer = DPOTrainer(
+        model=begun.base,
+        args=recipe.training,
+        train_dataset=Dataset.from_list(for_dpo(begun.rows.train)),
+        eval_dataset=test,
+        processing_class=begun.tokenizer,
+        peft_config=get_peft_config(recipe.model),
+    )
+    watch(trainer, on_step)
+    metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
+    if test is not None:
+        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
+    trainer.train()
+    if test is not None:
+        metrics |= _told(trainer.evaluate())
+    return finish(begun, recipe, trainer, metrics)
+
+
+def _told(evaluated: dict[str, float]) -> dict[str, float]:
+    return {f"eval_{name}": evaluated[f"eval_{name}"] for name in _TOLD if f"eval_{name}" in evaluated}

@@ -1,0 +1,46 @@
+"""What can go wrong on the way from votes to weights.
+
+    BakeoffError
+    └── TrainersError
+        ├── NotInstalled      torch, trl or peft are not here
+        ├── RecipeError       a key that is unknown, of the wrong type, or that the chosen loss would ignore
+        ├── DataError         rows that cannot be trained on: names file, line and remedy
+        ├── UnknownTraining   no training of that id
+        └── AdapterInactive   an adapter that changes nothing, or a merge that lost it
+
+Each message is one line and names the remedy.
+"""
+
+from serving.errors import BakeoffError
+
+
+class TrainersError(BakeoffError):
+    """Root of what `trainers` raises."""
+
+
+class NotInstalled(TrainersError):
+    """The training extra is not installed."""
+
+
+class RecipeError(TrainersError):
+    """A recipe that cannot be followed to the letter."""
+
+
+class DataError(TrainersError):
+    """Rows that cannot be trained on."""
+
+
+class UnknownTraining(TrainersError):
+    """No training has this id."""
+
+
+class AdapterInactive(TrainersError):
+    """The adapter changes no logit, or the merged weights do not do what base and adapter do."""
+
+
+def need_torch() -> None:
+    """Raises NotInstalled in one line instead of an ImportError from deep below."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("torch", "trl", "peft") if find_spec(name) is None]:
+        raise NotInstalled(f"trainers need {', '.join(missing)}: pip install -e '.[train]' -c constraints.txt (or: make train)")
