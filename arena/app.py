@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from arena.pages import about, battle, frame, leaderboard
+from arena.views import about, battle, frame, leaderboard
 
 
 def pages() -> list[st.Page]:

@@ -3,13 +3,13 @@
 import streamlit as st
 
 from arena import app as arena
-from arena.pages import frame
+from arena.views import frame
 from dashboards import standings, tradeoffs
 
 
 def pages() -> list[st.Page]:
     """The arena's pages with ours between the leaderboard and the rest."""
-    battle, leaderboard, *others = arena.pages()
+    battle, leaderboard, *others = arena.views()
     return [
         battle,
         leaderboard,

@@ -5,8 +5,8 @@ from typing import Any
 import streamlit as st
 
 from arena.battle import current
-from arena.pages import frame
 from arena.ratings import HeadToHead, bradley_terry, head_to_head
+from arena.views import frame
 from dashboards.charts import matrix
 
 MOST = 20

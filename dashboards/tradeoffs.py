@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from arena.battle import current
-from arena.pages import frame
+from arena.views import frame
 from dashboards.charts import number, points_with_intervals
 from evals.measures import measures
 from evals.runs import read_run, read_run_record, run_folders

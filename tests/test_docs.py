@@ -28,7 +28,7 @@ try:
     runpy.run_module(sys.argv[0], run_name="__main__")
 except SystemExit:
     pass
-sys.stderr.write(" ".join({"torch", "pandas", "streamlit", "lm_eval", "duckdb", "trl", "pydantic"} & set(sys.modules)))
+sys.stderr.write(" ".join({"torch", "pandas", "streamlit", "lm_eval", "duckdb", "trl"} & set(sys.modules)))
 """
 YAMLS = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.yaml"))
 

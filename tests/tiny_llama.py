@@ -2,8 +2,8 @@
 
     folder = build_tiny_llama(tmp_path / "base", texts=["words it should have tokens for"])
 
-The chat template marks what is trained with {% generation %} and trains nothing outside it: a newline after the end-of-turn token there would
-take most of a DPO update and none of the text.
+The chat template marks what is trained with {% generation %} and trains nothing outside it: a newline after the end-of-turn token there
+would take most of a DPO update and none of the text.
 """
 
 from collections.abc import Sequence

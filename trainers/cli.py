@@ -38,7 +38,7 @@ def dpo(recipe: RecipeFile, data: Data = None, set_: Set = None, results: Result
 def merge(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) -> None:
     """Merge a training's adapter into whole weights and check that it is active."""
     from trainers.errors import TrainersError, need_torch
-    from trainers.record import find_training, write_training
+    from trainers.record import find_training, weights_hash, write_training
 
     need_torch()
     training, folder = find_training(training_id, results)
@@ -46,7 +46,10 @@ def merge(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) 
         raise TrainersError(f"training '{training_id}' has no adapter: it trained all weights, which are in {folder / 'merged'}")
     from trainers.merge import merge as merge_adapter
 
-    shifts = merge_adapter(training.base, folder / training.adapter, folder / "merged")
+    revision = training.recipe.get("model_revision", "main")
+    if Path(training.base).is_dir() and weights_hash(Path(training.base)) != training.base_hash:
+        raise TrainersError(f"{training.base}: these are not the weights that '{training_id}' was trained from; put those back first")
+    shifts = merge_adapter(training.base, folder / training.adapter, folder / "merged", revision=revision)
     write_training(training.model_copy(update={"merged": "merged", "metrics": {**training.metrics, **shifts}}), folder)
     say(f"{folder / 'merged'}: the adapter moves log-probabilities by up to {shifts['adapter_shift']:.3g}")
     if as_json:
@@ -66,6 +69,7 @@ def lineage(training_id: Id, results: Results = RESULTS, as_json: AsJson = False
         emit(f"{training.training_id}  {training.method}")
         emit(
             f"  dataset {training.dataset}  sha256 {training.dataset_hash[:16]}  {training.n_train:,} train, {training.n_test:,} test rows"
+            f"{_since(training)}"
         )
         emit(f"  base    {training.base}" + (f"  sha256 {training.base_hash[:16]}" if training.base_hash else ""))
 
@@ -83,6 +87,16 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
         emit(f"{training.training_id}  {training.method}  {training.n_train:,} rows  from {training.parent or training.base}")
     if not trainings:
         say(f"no training in {results / 'trainings'} yet: trainers sft RECIPE --data DIR")
+
+
+def _since(training: "Training") -> str:
+    """What became of a training's dataset since."""
+    from trainers.data import dataset_hash
+
+    folder = Path(training.dataset)
+    if not (folder / "train.jsonl").is_file():
+        return "  (not there any more)"
+    return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
 
 
 def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool) -> None:

@@ -40,22 +40,31 @@ def load_rows(folder: Path, method: Method) -> Rows:
     if not train_path.is_file():
         what = "no such folder" if not folder.exists() else "holds no train.jsonl"
         raise DataError(f"{folder}: {what}; make one with 'arena export --format dpo --out DIR'")
+    hashed = dataset_hash(folder)
+    if (audited := _audited_hash(folder / "audit.json")) not in (None, hashed):
+        raise DataError(
+            f"{folder / 'audit.json'}: dataset_hash: accounts for other rows ({audited:.12}… not {hashed:.12}…); export the dataset again"
+        )
     train, test = _read(train_path, method), _read(test_path, method) if test_path.is_file() else []
     if not train:
         raise DataError(f"{train_path}: holds no row")
-    content = train_path.read_bytes() + (test_path.read_bytes() if test_path.is_file() else b"")
-    dataset_hash = hashlib.sha256(content).hexdigest()
-    audit = folder / "audit.json"
-    if audit.is_file() and (stated := json.loads(audit.read_text(encoding="utf-8")).get("dataset_hash")) not in (None, dataset_hash):
-        raise DataError(
-            f"{audit}: dataset_hash: accounts for other rows ({stated[:12]}… not {dataset_hash[:12]}…); export the dataset again"
-        )
-    return Rows(folder, train, test, dataset_hash)
+    if test and set(for_sft(test[:1])[0]) != set(for_sft(train[:1])[0]):
+        raise DataError(f"{test_path}: its rows have other columns than those of train.jsonl; both files need the same format")
+    return Rows(folder, train, test, hashed)
 
 
-def check_lengths(recipe: Recipe, rows: Sequence[Row], tokenizer: Any) -> int:
-    """How many rows will be cut at max_length. Raises DataError when a row would lose its whole answer (TRL drops it without an error),
-    unless the recipe allows it."""
+def dataset_hash(folder: Path) -> str:
+    """SHA-256 of train.jsonl followed by test.jsonl, as audit.json has it."""
+    digest = hashlib.sha256()
+    for name in ("train.jsonl", "test.jsonl"):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def check_lengths(recipe: Recipe, rows: Sequence[Row], tokenizer: Any, *, name: str = "train.jsonl") -> int:
+    """How many rows of the file `name` will be cut at max_length. Raises DataError when a row would lose its whole answer (TRL drops it
+    without an error), unless the recipe allows it."""
     limit = recipe.training.max_length
     if limit is None:
         return 0
@@ -69,10 +78,9 @@ def check_lengths(recipe: Recipe, rows: Sequence[Row], tokenizer: Any) -> int:
         elif longest > limit:
             cut += 1
     if lost and not recipe.allow_truncated_rows:
-        where = f"{recipe.dataset / 'train.jsonl'}:{lost[0]}"
         raise DataError(
-            f"{where}: the prompt alone fills max_length ({limit} tokens), as in {len(lost)} of {len(rows)} rows; "
-            "raise max_length, or set allow_truncated_rows: true to train without them"
+            f"{recipe.dataset / name}: row {lost[0]}: the prompt alone fills max_length ({limit} tokens), as in {len(lost)} of {len(rows)} "
+            "rows; raise max_length, or set allow_truncated_rows: true to train without them"
         )
     return cut
 
@@ -99,9 +107,24 @@ def _parts(row: Row) -> tuple[list[Any], list[list[Any]]]:
     return row["prompt"], [row[key] for key in ("chosen", "rejected", "completion") if key in row]
 
 
+def _audited_hash(audit: Path) -> str | None:
+    if not audit.is_file():
+        return None
+    try:
+        stated = json.loads(audit.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{audit}: not JSON: {error}; export the dataset again") from None
+    found = stated.get("dataset_hash") if isinstance(stated, dict) else None
+    return None if found is None else str(found)
+
+
 def _read(path: Path, method: Method) -> list[Row]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -119,9 +142,19 @@ def _fitting(row: Any, path: Path, number: int, method: Method) -> Row:
     columns = next((columns for columns in _COLUMNS[method] if all(column in row for column in columns)), None)
     if columns is None:
         raise DataError(f"{path}:{number}: {method} needs {formats}; this row has {', '.join(row) or 'nothing'}")
+    # TRL would read this; nothing here hands it on, so it must not be lost in silence.
+    if row.get("tools"):
+        raise DataError(f"{path}:{number}: tools: rows with tools are not read yet; remove the column")
     for column in columns:
         turns = row[column]
         whole = isinstance(turns, list) and turns and all(isinstance(turn, dict) and {"role", "content"} <= set(turn) for turn in turns)
         if not whole:
             raise DataError(f"{path}:{number}: {column}: must be a list of messages with role and content")
-    return row
+        if wrong := next((turn for turn in turns if not all(isinstance(turn[key], str) for key in ("role", "content"))), None):
+            raise DataError(f"{path}:{number}: {column}: role and content must be texts (got {wrong!r:.80})")
+        if not turns[-1]["content"].strip():
+            raise DataError(f"{path}:{number}: {column}: ends with an empty message, from which there is nothing to learn; remove the row")
+    if "rejected" in columns and row["chosen"] == row["rejected"]:
+        raise DataError(f"{path}:{number}: chosen and rejected are the same, so nothing is preferred; remove the row")
+    # Round trips through Parquet add empty keys to messages, which chat templates may take for content.
+    return {column: [{"role": turn["role"], "content": turn["content"]} for turn in row[column]] for column in columns}

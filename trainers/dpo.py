@@ -11,7 +11,7 @@ from typing import Any
 from trainers.data import for_dpo
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, finish, model_arguments, watch
+from trainers.training import OnStep, begin, built, finish, watch
 
 # Of what TRL evaluates, what tells whether the model learned to prefer or was destroyed.
 _TOLD = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
@@ -19,26 +19,16 @@ _TOLD = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps
 
 def dpo(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
     """Train and record. Raises DataError and TrainersError before any weight is touched."""
-    from datasets import Dataset
-    from trl import DPOTrainer, get_peft_config
+    from trl import DPOTrainer
 
     begun = begin(recipe, results)
-    recipe.training.model_init_kwargs = model_arguments(recipe)
-    test = Dataset.from_list(for_dpo(begun.rows.test)) if begun.rows.test else None
-    trainer = DPOTrainer(
-        model=begun.base,
-        args=recipe.training,
-        train_dataset=Dataset.from_list(for_dpo(begun.rows.train)),
-        eval_dataset=test,
-        processing_class=begun.tokenizer,
-        peft_config=get_peft_config(recipe.model),
-    )
+    trainer = built(DPOTrainer, begun, recipe, for_dpo)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if test is not None:
+    if begun.rows.test:
         metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
     trainer.train()
-    if test is not None:
+    if begun.rows.test:
         metrics |= _told(trainer.evaluate())
     return finish(begun, recipe, trainer, metrics)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving.documents import Noun, parse_document, write_text_atomically
 from serving.errors import did_you_mean
-from trainers.errors import UnknownTraining
+from trainers.errors import TrainersError, UnknownTraining
 
 DISTRIBUTIONS = ("bakeoff", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
@@ -18,8 +18,8 @@ DISTRIBUTIONS = ("bakeoff", "torch", "transformers", "trl", "peft", "datasets", 
 class Training(Noun):
     """One training. `base` is what it started from, `parent` the training that made that base; paths are relative to the training's folder.
 
-    `base_hash` is the SHA-256 over the base's weight files (None for a hub id that is not a folder here); `metrics` holds what was measured
-    before and after, under TRL's own names.
+    `base_hash` is the SHA-256 over the base's weight files (None where there are none); `recipe` is the resolved one; `metrics` holds what
+    was measured before and after, under TRL's own names.
     """
 
     training_id: str
@@ -90,12 +90,24 @@ def training_folders(results: Path) -> list[Path]:
 
 
 def resolve_base(name: str, results: Path) -> tuple[str, str | None]:
-    """(folder or hub id to load, id of the training that made it or None) for a recipe's model_name_or_path."""
-    if (results / "trainings" / name / "training.json").is_file():
-        return str(results / "trainings" / name / "merged"), name
+    """(folder or hub id to load, id of the training that made it or None) for a recipe's model_name_or_path.
+
+    Raises TrainersError for a training without whole weights and for a path that holds no model.
+    """
+    own = results / "trainings" / name
+    if (own / "training.json").is_file():
+        if not (own / "merged" / "config.json").is_file():
+            raise TrainersError(f"model_name_or_path: training '{name}' has no merged weights yet; make them with 'trainers merge {name}'")
+        return str(own / "merged"), name
     folder = Path(name)
-    if folder.name == "merged" and (folder.parent / "training.json").is_file():
-        return name, read_training(folder.parent).training_id
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise TrainersError(f"model_name_or_path: the folder {name} holds no config.json; name one with a model's weights and tokenizer")
+    # On the hub a model is called name or owner/name; whatever else was meant as a path.
+    if not folder.is_dir() and not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
+        raise TrainersError(f"model_name_or_path: {name}: no such folder, no training of that id, and no name that the hub could know")
+    parent = folder.resolve().parent
+    if folder.resolve().name == "merged" and (parent / "training.json").is_file():
+        return name, read_training(parent).training_id
     return name, None
 
 

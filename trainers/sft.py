@@ -9,30 +9,23 @@ from typing import Any
 from trainers.data import for_sft
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, finish, model_arguments, watch
+from trainers.training import OnStep, begin, built, finish, watch
 
 
 def sft(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
     """Train and record; the loss counts the answer's tokens only. Raises DataError and TrainersError before any weight is touched."""
-    from datasets import Dataset
-    from trl import SFTTrainer, get_peft_config
+    from trl import SFTTrainer
 
     begun = begin(recipe, results)
-    recipe.training.model_init_kwargs = model_arguments(recipe)
-    test = Dataset.from_list(for_sft(begun.rows.test)) if begun.rows.test else None
-    trainer = SFTTrainer(
-        model=begun.base,
-        args=recipe.training,
-        train_dataset=Dataset.from_list(for_sft(begun.rows.train)),
-        eval_dataset=test,
-        processing_class=begun.tokenizer,
-        peft_config=get_peft_config(recipe.model),
-    )
+    if "messages" in begun.rows.train[0] and "assistant_only_loss" not in recipe.stated:
+        # Of whole conversations TRL would otherwise train the user's turns as well.
+        recipe.training.assistant_only_loss = True
+    trainer = built(SFTTrainer, begun, recipe, for_sft)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if test is not None:
+    if begun.rows.test:
         metrics["eval_loss_before"] = trainer.evaluate()["eval_loss"]
     trainer.train()
-    if test is not None:
+    if begun.rows.test:
         metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
     return finish(begun, recipe, trainer, metrics)

@@ -1,6 +1,8 @@
 """What SFT and DPO share, before and after the part that is theirs: the base and its tokenizer, progress, saving, merging, the record."""
 
 import logging
+import math
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainers.data import Rows, check_lengths, load_rows
-from trainers.errors import TrainersError
+from trainers.data import Row, Rows, check_lengths, load_rows
+from trainers.errors import DataError, TrainersError
 from trainers.merge import merge
 from trainers.recipe import Recipe
 from trainers.record import Training, new_training, resolve_base, versions, weights_hash, write_training
@@ -35,10 +37,9 @@ class Begun:
 
 def begin(recipe: Recipe, results: Path) -> Begun:
     """Load rows and tokenizer and check them against the recipe, before any weight is touched. Raises DataError, TrainersError."""
-    from datasets import disable_progress_bars
     from transformers import AutoTokenizer
 
-    disable_progress_bars()
+    _quieten()
     base, parent = resolve_base(recipe.model.model_name_or_path, results)
     rows = load_rows(recipe.dataset, recipe.method)
     try:
@@ -50,8 +51,15 @@ def begin(recipe: Recipe, results: Path) -> Begun:
         raise TrainersError(
             f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model"
         )
-    if cut := check_lengths(recipe, rows.train, tokenizer):
-        log.warning("%d of %d rows are longer than max_length (%d) and will be cut", cut, len(rows.train), recipe.training.max_length)
+    if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
+        raise DataError(
+            f"{recipe.path}: eval_strategy: {rows.folder} has no test.jsonl to evaluate on; export more votes or remove the key"
+        )
+    for name, split in (("train.jsonl", rows.train), ("test.jsonl", rows.test)):
+        if cut := check_lengths(recipe, split, tokenizer, name=name):
+            log.warning(
+                "%s: %d of %d rows are longer than max_length (%d) and will be cut", name, cut, len(split), recipe.training.max_length
+            )
     if len(rows.train) < FEW_ROWS:
         log.warning("only %d rows to train on: below %d the result says little", len(rows.train), FEW_ROWS)
     training_id, folder = new_training(recipe.method, base, results)
@@ -59,10 +67,39 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     return Begun(training_id, folder, base, parent, rows, tokenizer, datetime.now(UTC))
 
 
+def _quieten() -> None:
+    """Leave the terminal to our own progress: no bars for every file that is read."""
+    from datasets import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+
+
 def model_arguments(recipe: Recipe) -> dict[str, Any]:
     """What the base is loaded with, from the ModelConfig keys of the recipe."""
     stated = {"revision": recipe.model.model_revision, "dtype": recipe.model.dtype, "attn_implementation": recipe.model.attn_implementation}
     return {**stated, **(recipe.training.model_init_kwargs or {})}
+
+
+def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]], list[Row]]) -> Any:
+    """TRL's `trainer` class at work on this recipe; `rows` shapes rows for it. Raises TrainersError for what TRL refuses."""
+    from datasets import Dataset
+    from trl import get_peft_config
+
+    recipe.training.model_init_kwargs = model_arguments(recipe)
+    try:
+        return trainer(
+            model=begun.base,
+            args=recipe.training,
+            train_dataset=Dataset.from_list(rows(begun.rows.train)),
+            eval_dataset=Dataset.from_list(rows(begun.rows.test)) if begun.rows.test else None,
+            processing_class=begun.tokenizer,
+            peft_config=get_peft_config(recipe.model),
+        )
+    except (ValueError, NotImplementedError, OSError, ImportError) as error:
+        shutil.rmtree(begun.folder, ignore_errors=True)
+        raise TrainersError(f"{recipe.path}: {' '.join(str(error).split())[:400]}") from None
 
 
 def watch(trainer: Any, on_step: OnStep | None) -> None:
@@ -80,22 +117,23 @@ def watch(trainer: Any, on_step: OnStep | None) -> None:
 
 
 def finish(begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any]) -> Training:
-    """Save the adapter (or the whole model), merge, and write the record; returns it."""
+    """Save the adapter (or the whole model), write the record, merge; returns the record.
+
+    Raises TrainersError when a loss or a weight is no number: nothing is kept of such a training. When only the merge fails, adapter and
+    record stay.
+    """
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if losses:
         metrics = {"train_loss_first": losses[0], "train_loss_last": losses[-1], **metrics}
-    adapter = merged = None
-    if recipe.model.use_peft:
-        adapter = begun.folder / "adapter"
-        trainer.save_model(str(adapter))
-        begun.tokenizer.save_pretrained(adapter)
-        if recipe.merge:
-            merged = begun.folder / "merged"
-            metrics |= merge(begun.base, adapter, merged)
-    else:
-        merged = begun.folder / "merged"
-        trainer.save_model(str(merged))
-        begun.tokenizer.save_pretrained(merged)
+    trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
+    if not all(math.isfinite(loss) for loss in losses) or not all(bool(weight.isfinite().all()) for weight in trained):
+        shutil.rmtree(begun.folder, ignore_errors=True)
+        raise TrainersError(f"{recipe.path}: the training diverged (a loss or weight is no number any more); lower learning_rate")
+    saved = begun.folder / ("adapter" if recipe.model.use_peft else "merged")
+    trainer.save_model(str(saved))
+    begun.tokenizer.save_pretrained(saved)
+    # A pickle of the arguments, with this machine's paths: the record says the same, readably.
+    (saved / "training_args.bin").unlink(missing_ok=True)
     with suppress(OSError):
         # Empty unless the recipe asked for checkpoints.
         Path(recipe.training.output_dir).rmdir()
@@ -103,20 +141,33 @@ def finish(begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any]) 
         training_id=begun.training_id,
         method=recipe.method,
         base=begun.base,
-        base_hash=weights_hash(Path(begun.base)),
+        base_hash=weights_hash(local_weights(begun.base, recipe.model.model_revision)),
         parent=begun.parent,
         dataset=str(begun.rows.folder),
         dataset_hash=begun.rows.dataset_hash,
         n_train=len(begun.rows.train),
         n_test=len(begun.rows.test),
-        recipe={**recipe.stated, "path": str(recipe.path)},
+        recipe={**recipe.resolved, "path": str(recipe.path)},
         versions=versions(),
         seed=recipe.training.seed,
         metrics=metrics,
-        adapter=adapter.name if adapter else None,
-        merged=merged.name if merged else None,
+        adapter="adapter" if recipe.model.use_peft else None,
+        merged=None if recipe.model.use_peft else "merged",
         started_at=begun.started_at,
         finished_at=datetime.now(UTC),
     )
     write_training(training, begun.folder)
+    if recipe.model.use_peft and recipe.merge:
+        shifts = merge(begun.base, saved, begun.folder / "merged", revision=recipe.model.model_revision)
+        training = training.model_copy(update={"merged": "merged", "metrics": {**metrics, **shifts}})
+        write_training(training, begun.folder)
     return training
+
+
+def local_weights(base: str, revision: str) -> Path:
+    """The folder that a base's weights lie in: itself, or for a name on the hub the snapshot in the local cache."""
+    if Path(base).is_dir():
+        return Path(base)
+    from transformers.utils import cached_file
+
+    return Path(str(cached_file(base, "config.json", revision=revision))).parent

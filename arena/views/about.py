@@ -3,7 +3,7 @@
 import streamlit as st
 
 from arena.battle import current
-from arena.pages import frame
+from arena.views import frame
 
 TEXT = """
 **How it works.** You give a prompt, two models drawn at random answer it, and you do not know which is which. You say which answer is

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from arena.battle import current
-from arena.pages import frame
 from arena.ratings import Rating, bradley_terry, online_elo
+from arena.views import frame
 
 METHODS = {"bt": "Bradley–Terry", "elo": "Online Elo"}
 

@@ -11,7 +11,7 @@ import streamlit as st
 from arena.battle import Arena, Round, Side, current
 from arena.display import for_display
 from arena.errors import ArenaError
-from arena.pages import frame
+from arena.views import frame
 from arena.votes import Winner
 
 TICK_S = 0.1

@@ -1,0 +1,118 @@
+"""Training for real on a tiny model: SFT learns the answers, DPO the preference, and the record says what was made from what."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainers.dpo import dpo
+from trainers.errors import AdapterInactive, TrainersError, UnknownTraining
+from trainers.merge import merge
+from trainers.recipe import read_recipe
+from trainers.record import Training, find_training, lineage, resolve_base, weights_hash
+from trainers.sft import sft
+
+# Deprecations inside trl, peft and transformers that only their next releases can mend.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, base: Path, votes: Path) -> tuple[Path, Training, Training]:
+    """(results, SFT of all weights, DPO with LoRA from it)."""
+    room = tmp_path_factory.mktemp("trained")
+    (room / "sft.yaml").write_text(
+        f"model_name_or_path: {base}\nlearning_rate: 5e-3\nnum_train_epochs: 8\nper_device_train_batch_size: 8\nmax_length: 256\n"
+    )
+    (room / "dpo.yaml").write_text(
+        "model_name_or_path: set below\nlearning_rate: 1e-3\nnum_train_epochs: 3\nper_device_train_batch_size: 8\nmax_length: 256\n"
+        "use_peft: true\nlora_r: 8\nlora_target_modules: all-linear\n"
+    )
+    steps: list[int] = []
+    first = sft(read_recipe(room / "sft.yaml", "sft", data=votes), room / "results", lambda step, total, metrics: steps.append(step))
+    start = [f"model_name_or_path={first.training_id}"]
+    second = dpo(read_recipe(room / "dpo.yaml", "dpo", data=votes, overrides=start), room / "results")
+    assert steps and steps == sorted(steps)
+    return room / "results", first, second
+
+
+def test_sft_learns_the_chosen_answers(house: tuple[Path, Training, Training]):
+    _, first, _ = house
+    assert first.metrics["train_loss_last"] < first.metrics["train_loss_first"] / 4
+    assert first.metrics["eval_loss"] < first.metrics["eval_loss_before"] / 3
+    assert first.metrics["trained_rows"] == first.n_train == 35
+
+
+def test_dpo_learns_the_preference_without_destroying_the_chosen_answer(house: tuple[Path, Training, Training]):
+    _, _, second = house
+    metrics = second.metrics
+    assert metrics["eval_rewards/margins_before"] == 0 and metrics["eval_rewards/margins"] > 0.1
+    assert metrics["eval_logps/chosen"] > metrics["eval_logps/chosen_before"] - 5
+    assert metrics["eval_logps/rejected"] < metrics["eval_logps/rejected_before"]
+
+
+def test_the_merged_model_is_base_plus_adapter_and_not_the_base(house: tuple[Path, Training, Training]):
+    results, first, second = house
+    folder = results / "trainings" / second.training_id
+    assert second.metrics["adapter_shift"] > 0.01 and second.metrics["merge_error"] < 1e-3
+    assert second.adapter == "adapter" and second.merged == "merged"
+    assert weights_hash(folder / "merged") != weights_hash(results / "trainings" / first.training_id / "merged")
+    assert (folder / "merged" / "chat_template.jinja").exists() or "chat_template" in (
+        folder / "merged" / "tokenizer_config.json"
+    ).read_text()
+
+
+def test_the_record_says_what_was_trained_from_what(house: tuple[Path, Training, Training], base: Path, votes: Path):
+    results, first, second = house
+    assert first.base == str(base) and first.base_hash == weights_hash(base) and first.parent is None
+    assert second.parent == first.training_id
+    assert second.base_hash == weights_hash(results / "trainings" / first.training_id / "merged")
+    assert [link.training_id for link in lineage(second.training_id, results)] == [second.training_id, first.training_id]
+    written = json.loads((results / "trainings" / second.training_id / "training.json").read_text())
+    assert written["dataset_hash"] == first.dataset_hash and written["recipe"]["lora_r"] == 8 and written["versions"]["trl"]
+    assert not (results / "trainings" / second.training_id / "checkpoints").exists()
+
+
+def test_a_base_is_found_by_training_id_and_by_its_merged_folder(house: tuple[Path, Training, Training]):
+    results, first, _ = house
+    merged = results / "trainings" / first.training_id / "merged"
+    assert resolve_base(first.training_id, results) == (str(merged), first.training_id)
+    assert resolve_base(str(merged), results) == (str(merged), first.training_id)
+    assert resolve_base("some/hub-id", results) == ("some/hub-id", None)
+    with pytest.raises(UnknownTraining, match="no finished training 'nothing'"):
+        find_training("nothing", results)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(house: tuple[Path, Training, Training], tmp_path: Path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    results, first, second = house
+    adapter = tmp_path / "adapter"
+    shutil.copytree(results / "trainings" / second.training_id / "adapter", adapter)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: tensor * (0 if "lora_B" in name else 1) for name, tensor in weights.items()}, adapter / "adapter_model.safetensors")
+    base = str(results / "trainings" / first.training_id / "merged")
+    with pytest.raises(AdapterInactive, match="changes no log-probability"):
+        merge(base, adapter, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    with pytest.raises(TrainersError, match="holds no adapter"):
+        merge(base, tmp_path, tmp_path / "merged")
+
+
+def test_a_base_that_cannot_be_loaded_is_told_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
+    recipe = read_recipe(recipe_file, "sft", data=votes, overrides=[f"model_name_or_path={tmp_path / 'nowhere'}"])
+    with pytest.raises(TrainersError, match=r"recipe\.yaml: model_name_or_path: '.*nowhere' cannot be loaded"):
+        sft(recipe, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_two_trainings_at_once_have_two_ids(house: tuple[Path, Training, Training], tmp_path: Path):
+    from trainers.record import new_training
+
+    made = [new_training("sft", "base", tmp_path) for _ in range(3)]
+    assert len({training_id for training_id, _ in made}) == 3 and all(folder.is_dir() for _, folder in made)
