@@ -98,8 +98,14 @@ class Arena:
         self._thread.join(10)
 
     def refresh(self) -> None:
-        """Read the endpoints again: one that was started or trained since takes part from now on."""
-        self.endpoints = contenders(load_endpoints(self.results), demo=self.demo)
+        """Read the endpoints again: one that was started or trained since takes part from now on.
+
+        A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
+        """
+        try:
+            self.endpoints = contenders(load_endpoints(self.results), demo=self.demo)
+        except BakeoffError as error:
+            log.error("endpoints not read again: %s", error)
 
     def live(self) -> list[str]:
         """Ids of the endpoints that can be asked anything (not recordings)."""

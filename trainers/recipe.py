@@ -96,8 +96,9 @@ def read_recipe(path: Path, method: Method, *, data: Path | None = None, overrid
     for key, value in stated.items():
         where = f"--set {key}" if key in overridden else f"{path}: {key}"
         values[key] = _checked(where, str(key), value, known, refused)
-        if choices.get(key) and values[key] is not None and values[key] not in list(choices[key]):
-            raise RecipeError(f"{where}: must be one of {', '.join(map(str, choices[key]))} (got {value!r})")
+        allowed = [str(choice) for choice in choices.get(key) or ()]
+        if allowed and values[key] is not None and values[key] not in allowed:
+            raise RecipeError(f"{where}: must be one of {', '.join(allowed)} (got {value!r})")
     if "model_name_or_path" not in values:
         raise RecipeError(f"{path}: model_name_or_path: missing; name a hub id, a folder, or the id of a training")
     dataset = data or (Path(values["dataset"]) if "dataset" in values else None)
@@ -219,6 +220,9 @@ def _refuse_what_the_loss_ignores(path: Path, method: Method, values: Mapping[st
     shown = ", ".join(losses)
     if "label_smoothing" in values and not _SMOOTHED & set(losses):
         raise RecipeError(f"{path}: label_smoothing: the loss {shown} ignores it; remove it, or use loss_type: [robust] for noisy votes")
+    if "robust" in losses and not 0.0 <= values.get("label_smoothing", 0.0) < 0.5:
+        # At .5 a vote says nothing, beyond it the opposite; TRL only warns and then trains towards the rejected answers.
+        raise RecipeError(f"{path}: label_smoothing: the share of wrong votes must be below 0.5 (got {values['label_smoothing']:g})")
     if "beta" in values and set(losses) == {"sft"}:
         raise RecipeError(f"{path}: beta: the loss {shown} ignores it; remove it, or add sigmoid")
     if "discopop_tau" in values and "discopop" not in losses:

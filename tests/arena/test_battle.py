@@ -102,6 +102,14 @@ def test_an_endpoint_that_joins_later_takes_part_without_a_restart(arena: Arena,
         assert "newcomer" in arena.live()
 
 
+def test_a_typo_in_an_endpoints_file_does_not_close_the_arena(arena: Arena, results: Path):
+    (results / "endpoints").mkdir()
+    (results / "endpoints" / "typo.yaml").write_text("id: typo\nwire: openai\nmodle: m\n")
+    before = dict(arena.endpoints)
+    arena.refresh()
+    assert arena.endpoints == before and arena.start(recorded_prompts()[0].text, "v")
+
+
 @pytest.mark.parametrize(
     ("prompt", "told"),
     [

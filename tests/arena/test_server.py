@@ -1,0 +1,77 @@
+"""`arena up` as a process: who comes second is told in one line, pages are safe to open, and it stops when it is told to."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import house
+
+from arena.store import Store
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """(address, results) of a demo arena that runs."""
+    results = tmp_path_factory.mktemp("arena") / "results"
+    with house("arena", "--demo", results=results) as url:
+        yield url, results
+
+
+def arena(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "BAKEOFF_RESULTS"}
+    return subprocess.run([sys.executable, "-m", "arena.cli", *arguments], capture_output=True, text=True, timeout=60, env=environment)
+
+
+def test_a_second_arena_on_the_same_votes_is_told_in_one_line(demo: tuple[str, Path]):
+    _, results = demo
+    done = arena("up", "--results", str(results), "--port", "0")
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "arena.duckdb is in use by process" in done.stderr and "another --database" in done.stderr
+
+
+def test_a_second_arena_on_the_same_port_is_told_in_one_line(demo: tuple[str, Path], tmp_path: Path):
+    url, _ = demo
+    port = url.rpartition(":")[2]
+    done = arena("up", "--demo", "--results", str(tmp_path), "--port", port)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert f"port {port} on 127.0.0.1 cannot be used" in done.stderr and "--port" in done.stderr
+
+
+def test_commands_that_need_the_votes_say_who_holds_them(demo: tuple[str, Path], tmp_path: Path):
+    _, results = demo
+    for command in (["leaderboard"], ["export", "--out", str(tmp_path / "data")]):
+        done = arena(*command, "--results", str(results))
+        assert done.returncode == 1 and "in use by process" in done.stderr
+        assert "Traceback" not in done.stderr and not (tmp_path / "data").exists()
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_names_its_voter(demo: tuple[str, Path]):
+    url, _ = demo
+    with urllib.request.urlopen(url, timeout=10) as response:
+        headers = dict(response.headers)
+    assert "img-src 'self' data: blob:" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert headers["set-cookie"].startswith("bakeoff_voter=") and "HttpOnly" in headers["set-cookie"]
+
+
+def test_the_demo_is_seeded_once_and_the_votes_are_there_after_it_stops(tmp_path: Path):
+    results = tmp_path / "results"
+    for _ in range(2):
+        with house("arena", "--demo", results=results):
+            pass
+        with Store(results / "arena.duckdb") as store:
+            assert store.count_votes() == 8931
+
+
+def test_a_typo_in_a_catalogue_is_told_before_anything_is_served(tmp_path: Path):
+    (tmp_path / "endpoints").mkdir()
+    (tmp_path / "endpoints" / "mine.yaml").write_text("id: mine\nwire: openai\nmodle: m\nbase_url: http://127.0.0.1:1\n")
+    done = arena("up", "--results", str(tmp_path), "--port", "0")
+    assert done.returncode == 1 and "mine.yaml: modle: unknown key. Did you mean 'model'?" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
