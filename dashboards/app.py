@@ -9,7 +9,7 @@ from dashboards import standings, tradeoffs
 
 def pages() -> list[st.Page]:
     """The arena's pages with ours between the leaderboard and the rest."""
-    battle, leaderboard, *others = arena.views()
+    battle, leaderboard, *others = arena.pages()
     return [
         battle,
         leaderboard,

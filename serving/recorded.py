@@ -97,15 +97,14 @@ def _load(path: Path, mtime_ns: int, size: int) -> Recording:
 
 
 def holds(endpoint: Endpoint, request: Request) -> bool:
-    """Whether a recorded endpoint can answer; True for every other wire."""
+    """Whether a recorded endpoint has an answer to this (a recorded failure is none); True for every other wire."""
     if endpoint.wire != "recorded":
         return True
     assert endpoint.recording is not None
     try:
-        load_recording(endpoint.recording).find(endpoint.model, request)
+        return load_recording(endpoint.recording).find(endpoint.model, request).answered
     except NotRecorded:
         return False
-    return True
 
 
 async def ask_recording(endpoint: Endpoint, request: Request, *, speed: float, on_text: Callable[[str], None] | None) -> Completion:

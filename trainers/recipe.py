@@ -10,6 +10,7 @@ Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes bef
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -147,6 +148,12 @@ def _checked(where: str, key: str, value: Any, known: Mapping[str, Any], refused
         near = did_you_mean(key, sorted(set(known) - set(refused)))
         raise RecipeError(f"{where}: unknown key.{near} A recipe takes TRL's own keys, and {', '.join(OURS)}")
     kind = known[key]
+    if enumeration := next((part for part in get_args(kind) if isinstance(part, type) and issubclass(part, Enum)), None):
+        # YAML 1.1 reads no as false. The text is kept, so that the resolved recipe is YAML again.
+        word, words = "no" if value is False else value, [member.value for member in enumeration]
+        if word not in words:
+            raise RecipeError(f"{where}: must be one of {', '.join(words)} (got {value!r})")
+        return word
     if isinstance(value, bool) and not _takes(kind, bool):
         raise RecipeError(f"{where}: must not be {str(value).lower()}; give a number or a text")
     if isinstance(value, str) and _takes_list(kind) and not _takes(kind, str):

@@ -67,6 +67,12 @@ def test_what_it_states_must_agree(recording: Path):
         load_recording(recording).find("m", colder)
 
 
+def test_a_recorded_failure_is_held_but_is_no_answer(tmp_path: Path):
+    path = tmp_path / "failed.jsonl"
+    path.write_text(LINES[0].to_line() + "\n")
+    assert ask(path, FACT)[0].status == "api_error" and not holds(endpoint_of(path), FACT)
+
+
 def test_what_it_does_not_hold_is_an_error_and_never_an_invention(recording: Path):
     answer, pieces = ask(recording, Request.user("Capital of Spain?"))
     assert answer.status == "api_error" and answer.text == "" and not pieces

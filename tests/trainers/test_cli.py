@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import yaml
 
 
 def run(*arguments: str, results: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -22,7 +25,37 @@ def test_a_training_is_recorded_listed_and_merged_again(recipe_file: Path, votes
     assert training["training_id"] in run("ls", results=results).stdout
     merged = json.loads(run("merge", training["training_id"], "--json", results=results).stdout.splitlines()[-1])
     assert (Path(merged["merged"]) / "model.safetensors").exists() and merged["adapter_shift"] > 0
-    assert "sha256" in run("lineage", training["training_id"], results=results).stdout
+    told = run("lineage", training["training_id"], results=results).stdout
+    assert "sha256" in told and "other rows now" not in told
+
+
+def test_what_was_trained_on_is_known_when_the_files_change(recipe_file: Path, votes: Path, results: Path, tmp_path: Path):
+    data, base = tmp_path / "data", tmp_path / "base"
+    shutil.copytree(votes, data)
+    shutil.copytree(yaml.safe_load(recipe_file.read_text())["model_name_or_path"], base)
+    quick = ("--set", "merge=false", "--set", "num_train_epochs=1", "--set", f"model_name_or_path={base}")
+    training = json.loads(run("sft", str(recipe_file), "--data", str(data), *quick, "--json", results=results).stdout.splitlines()[-1])
+    with (data / "train.jsonl").open("a") as file:
+        file.write("\n")
+    assert "(other rows now)" in run("lineage", training["training_id"], results=results).stdout
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    refused = run("merge", training["training_id"], results=results, code=1)
+    assert "these are not the weights" in refused.stderr
+    assert not (results / "trainings" / training["training_id"] / "merged").exists()
+
+
+def test_without_torch_the_remedy_is_told(tmp_path: Path, recipe_file: Path, votes: Path, results: Path):
+    # `python -S` alone would lose typer too; a finder that knows no torch stands for an environment without it.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name in ('torch', 'trl', 'peft') else find(name, package)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "trainers.cli", "sft", str(recipe_file), "--data", str(votes), "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 1 and "pip install -e '.[train]' -c constraints.txt" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_each_error_is_one_line(recipe_file: Path, votes: Path, results: Path, tmp_path: Path):

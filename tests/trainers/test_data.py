@@ -13,7 +13,8 @@ from trainers.errors import DataError
 
 ASK = [{"role": "user", "content": "q"}]
 SAY = [{"role": "assistant", "content": "a"}]
-GOOD = {"prompt": ASK, "chosen": SAY, "rejected": SAY}
+NAY = [{"role": "assistant", "content": "b"}]
+GOOD = {"prompt": ASK, "chosen": SAY, "rejected": NAY}
 
 
 def folder_with(path: Path, *rows: object) -> Path:
@@ -43,6 +44,10 @@ def test_sft_takes_trls_other_formats_too(tmp_path: Path):
         ({**GOOD, "chosen": "text"}, r"train\.jsonl:2: chosen: must be a list of messages"),
         ({**GOOD, "chosen": []}, r"train\.jsonl:2: chosen: must be a list of messages"),
         ([1], r"train\.jsonl:2: not an object"),
+        ({**GOOD, "rejected": SAY}, r"train\.jsonl:2: chosen and rejected are the same"),
+        ({**GOOD, "chosen": [{"role": "assistant", "content": None}]}, r"train\.jsonl:2: chosen: role and content must be texts"),
+        ({**GOOD, "chosen": [{"role": "assistant", "content": " "}]}, r"train\.jsonl:2: chosen: ends with an empty message"),
+        ({**GOOD, "tools": [{"name": "f"}]}, r"train\.jsonl:2: tools: rows with tools are not read yet"),
     ],
 )
 def test_a_row_that_does_not_fit_is_told_by_line(tmp_path: Path, row: object, told: str):
@@ -66,6 +71,22 @@ def test_rows_that_the_audit_does_not_account_for_are_refused(tmp_path: Path):
     folder_with(folder, GOOD, GOOD)
     with pytest.raises(DataError, match=r"audit\.json: dataset_hash: accounts for other rows"):
         load_rows(folder, "dpo")
+    (folder / "audit.json").write_text("{")
+    with pytest.raises(DataError, match=r"audit\.json: not JSON"):
+        load_rows(folder, "dpo")
+
+
+def test_only_role_and_content_travel_on(tmp_path: Path):
+    # A round trip through Parquet adds empty keys, which chat templates may take for content.
+    padded = {"prompt": [{**ASK[0], "tool_calls": None}], "completion": SAY, "vote_id": "v1"}
+    assert load_rows(folder_with(tmp_path / "d", padded), "sft").train == [{"prompt": ASK, "completion": SAY}]
+
+
+def test_both_files_have_the_same_format(tmp_path: Path):
+    folder = folder_with(tmp_path / "d", {"messages": ASK + SAY})
+    (folder / "test.jsonl").write_text(json.dumps({"prompt": ASK, "completion": SAY}) + "\n")
+    with pytest.raises(DataError, match=r"test\.jsonl: its rows have other columns"):
+        load_rows(folder, "sft")
 
 
 def test_a_row_that_would_lose_its_answer_is_an_error_unless_allowed(tmp_path: Path):
@@ -78,7 +99,7 @@ def test_a_row_that_would_lose_its_answer_is_an_error_unless_allowed(tmp_path: P
     def recipe(limit: int | None, allowed: bool = False) -> SimpleNamespace:
         return SimpleNamespace(training=SimpleNamespace(max_length=limit), allow_truncated_rows=allowed, dataset=tmp_path)
 
-    with pytest.raises(DataError, match=r"train\.jsonl:2: the prompt alone fills max_length \(64 tokens\), as in 1 of 3 rows"):
+    with pytest.raises(DataError, match=r"train\.jsonl: row 2: the prompt alone fills max_length \(64 tokens\), as in 1 of 3 rows"):
         check_lengths(recipe(64), [GOOD, long, wide], tokenizer)  # type: ignore[arg-type]
     assert check_lengths(recipe(64, allowed=True), [GOOD, long, wide], tokenizer) == 1  # type: ignore[arg-type]
     assert check_lengths(recipe(None), [long], tokenizer) == 0  # type: ignore[arg-type]

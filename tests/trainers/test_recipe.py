@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.errors import BakeoffError, DocumentError
 from trainers.errors import RecipeError
-from trainers.recipe import read_recipe
+from trainers.recipe import Method, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "trainers" / "recipes"
 
@@ -26,6 +27,8 @@ def test_values_reach_trl_as_what_was_meant(recipe_file: Path, tmp_path: Path):
     assert recipe.training.learning_rate == 5e-7
     assert recipe.model.lora_target_modules == ["q_proj", "v_proj"] and recipe.model.use_peft is True
     assert recipe.training.report_to in ("none", [])
+    # To YAML 1.1 a bare no is false.
+    assert read_recipe(recipe_file, "sft", data=tmp_path, overrides=["eval_strategy=no"]).training.eval_strategy == "no"
 
 
 def test_dpo_defaults_to_the_loss_that_keeps_the_chosen_answer_alive(recipe_file: Path, tmp_path: Path):
@@ -37,16 +40,27 @@ def test_dpo_defaults_to_the_loss_that_keeps_the_chosen_answer_alive(recipe_file
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("lerning_rate=1", r"recipe\.yaml: lerning_rate: unknown key\. Did you mean 'learning_rate'\?"),
+        ("lerning_rate=1", r"--set lerning_rate: unknown key\. Did you mean 'learning_rate'\?"),
         ("beta=0.1", "beta: unknown key"),
         ("lora_r=many", r"lora_r: .*valid integer.*\(got 'many'\)"),
         ("output_dir=here", "output_dir: each training has a folder of its own"),
         ("push_to_hub=true", "push_to_hub: nothing is uploaded"),
         ("hub_model_id=x/y", "hub_model_id: nothing is uploaded"),
         ("load_in_4bit=true", "load_in_4bit: quantised training is not supported yet"),
-        ("eval_strategy=sometimes", "eval_strategy"),
+        ("eval_strategy=sometimes", r"eval_strategy: must be one of no, steps, epoch \(got 'sometimes'\)"),
         ("nonsense", "--set nonsense: write key=value"),
         ("seed=[1", "not valid YAML"),
+        ("dtype=bf16", r"dtype: must be one of auto, bfloat16, float16, float32 \(got 'bf16'\)"),
+        ("num_train_epochs=true", "num_train_epochs: must not be true; give a number"),
+        ("do_train=true", "do_train: a switch of other scripts that nothing reads here"),
+        ("trust_remote_code=true", "trust_remote_code: code that comes with a model is not run here"),
+        ("dataset_kwargs={skip_prepare_dataset: true}", "dataset_kwargs: the rows are prepared and checked here"),
+        ("model_init_kwargs={token: secret}", "model_init_kwargs: holds a token"),
+        ("eval_steps=5", "eval_steps: is read only with eval_strategy: steps"),
+        ("packing_strategy=bfd", "packing_strategy: is read only with packing: true"),
+        ("use_peft=false", "lora_r: is read only with use_peft: true"),
+        ("max_steps=3", "num_train_epochs: is read only with no max_steps"),
+        ("loss_type=wrong", "loss_type: must be one of nll, dft"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(recipe_file: Path, tmp_path: Path, override: str, told: str):
@@ -60,6 +74,13 @@ def test_what_cannot_be_followed_is_refused(recipe_file: Path, tmp_path: Path, o
     [
         (["label_smoothing=0.1"], "the loss sigmoid, sft ignores it.*loss_type: \\[robust\\]"),
         (["loss_type=[sigmoid, sft]", "loss_weights=[1.0]"], "1 weights for 2 losses"),
+        (["loss_type=sigmoyd"], "dpo knows no loss 'sigmoyd'. Did you mean 'sigmoid'"),
+        (["loss_type=robust", "label_smoothing=0.6"], "the share of wrong votes must be below 0.5"),
+        (["loss_type=sft", "beta=0.5"], "beta: the loss sft ignores it"),
+        (["discopop_tau=0.1"], "discopop_tau: the loss sigmoid, sft ignores it"),
+        (["padding_free=true"], "padding_free: TRL's DPO has it switched off"),
+        (["label_smoothing_factor=0.1"], "label_smoothing_factor: DPO ignores it"),
+        (["ref_model_sync_steps=3"], "ref_model_sync_steps: is read only with sync_ref_model: true"),
     ],
 )
 def test_what_the_loss_would_ignore_is_refused(recipe_file: Path, tmp_path: Path, overrides: list[str], told: str):
@@ -70,6 +91,22 @@ def test_what_the_loss_would_ignore_is_refused(recipe_file: Path, tmp_path: Path
 def test_label_smoothing_is_taken_by_the_loss_that_reads_it(recipe_file: Path, tmp_path: Path):
     recipe = read_recipe(recipe_file, "dpo", data=tmp_path, overrides=["label_smoothing=0.106", "loss_type=[robust]"])
     assert recipe.training.label_smoothing == 0.106
+
+
+def test_a_typo_in_the_file_is_told_with_the_file(recipe_file: Path, tmp_path: Path):
+    recipe_file.write_text(recipe_file.read_text() + "lora_rank: 8\n")
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: lora_rank: unknown key\. Did you mean '"):
+        read_recipe(recipe_file, "sft", data=tmp_path)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_the_resolved_recipe_is_a_recipe_for_the_same_training(recipe_file: Path, tmp_path: Path, method: Method):
+    first = read_recipe(recipe_file, method, data=tmp_path)
+    again_file = tmp_path / "again.yaml"
+    again_file.write_text(yaml.safe_dump(dict(first.resolved)))
+    again = read_recipe(again_file, method)
+    assert again.resolved == first.resolved and again.dataset == first.dataset
+    assert again.training.to_dict() == first.training.to_dict() and again.model == first.model
 
 
 def test_a_recipe_without_a_base_or_a_dataset_or_a_file_is_told(recipe_file: Path, tmp_path: Path):

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainers.dpo import dpo
-from trainers.errors import AdapterInactive, TrainersError, UnknownTraining
+from trainers.errors import AdapterInactive, DataError, TrainersError, UnknownTraining
 from trainers.merge import merge
 from trainers.recipe import read_recipe
 from trainers.record import Training, find_training, lineage, resolve_base, weights_hash
@@ -97,17 +98,94 @@ def test_an_adapter_that_changes_nothing_is_refused(house: tuple[Path, Training,
     weights = load_file(adapter / "adapter_model.safetensors")
     save_file({name: tensor * (0 if "lora_B" in name else 1) for name, tensor in weights.items()}, adapter / "adapter_model.safetensors")
     base = str(results / "trainings" / first.training_id / "merged")
-    with pytest.raises(AdapterInactive, match="changes no log-probability"):
+    with pytest.raises(AdapterInactive, match="by 0.0: it was not trained"):
         merge(base, adapter, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     with pytest.raises(TrainersError, match="holds no adapter"):
         merge(base, tmp_path, tmp_path / "merged")
 
 
-def test_a_base_that_cannot_be_loaded_is_told_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
-    recipe = read_recipe(recipe_file, "sft", data=votes, overrides=[f"model_name_or_path={tmp_path / 'nowhere'}"])
-    with pytest.raises(TrainersError, match=r"recipe\.yaml: model_name_or_path: '.*nowhere' cannot be loaded"):
+def test_an_adapter_that_is_no_number_is_refused(house: tuple[Path, Training, Training], tmp_path: Path):
+    # NaN compares false with everything, so a check written the wrong way round lets it through.
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    results, first, second = house
+    adapter = tmp_path / "adapter"
+    shutil.copytree(results / "trainings" / second.training_id / "adapter", adapter)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: tensor * float("nan") for name, tensor in weights.items()}, adapter / "adapter_model.safetensors")
+    with pytest.raises(AdapterInactive, match="by nan: it was not trained, has diverged"):
+        merge(str(results / "trainings" / first.training_id / "merged"), adapter, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_what_is_merged_on_disk_answers_as_base_plus_adapter(house: tuple[Path, Training, Training]):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    results, first, second = house
+    folder, base = results / "trainings" / second.training_id, results / "trainings" / first.training_id / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(folder / "merged")
+    turns = [{"role": "user", "content": "How do I bake corn?"}]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+
+    def logits(model: Any) -> Any:
+        with torch.no_grad():
+            return model.eval()(input_ids=ids).logits
+
+    plain = logits(AutoModelForCausalLM.from_pretrained(base))
+    adapted = logits(PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "adapter"))
+    merged = logits(AutoModelForCausalLM.from_pretrained(folder / "merged"))
+    assert torch.allclose(merged, adapted, atol=1e-4) and not torch.allclose(merged, plain, atol=1e-2)
+
+
+def test_a_training_that_diverges_is_an_error_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
+    wild = ["learning_rate=1e30", "max_grad_norm=1e30"]
+    with pytest.raises(TrainersError, match="the training diverged .*; lower learning_rate"):
+        sft(read_recipe(recipe_file, "sft", data=votes, overrides=wild), tmp_path / "results")
+    assert not list((tmp_path / "results" / "trainings").iterdir())
+
+
+def test_an_evaluation_during_training_needs_held_out_rows(recipe_file: Path, votes: Path, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_bytes((votes / "train.jsonl").read_bytes())
+    recipe = read_recipe(recipe_file, "sft", data=tmp_path / "data", overrides=["eval_strategy=epoch"])
+    with pytest.raises(DataError, match="eval_strategy: .* has no test"):
         sft(recipe, tmp_path / "results")
+
+
+def test_what_trl_refuses_is_told_in_one_line_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
+    recipe = read_recipe(recipe_file, "dpo", data=votes, overrides=["sync_ref_model=true"])
+    with pytest.raises(TrainersError, match=r"recipe\.yaml: .*sync_ref_model") as caught:
+        dpo(recipe, tmp_path / "results")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "results" / "trainings").iterdir())
+
+
+def test_of_whole_conversations_only_the_assistants_turns_are_trained(recipe_file: Path, votes: Path, tmp_path: Path):
+    rows = [json.loads(line) for line in (votes / "train.jsonl").read_text().splitlines()]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps({"messages": row["prompt"] + row["chosen"]}) + "\n" for row in rows))
+    quick = ["num_train_epochs=1", "merge=false"]
+    conversations = sft(read_recipe(recipe_file, "sft", data=tmp_path / "data", overrides=quick), tmp_path / "results")
+    answers = sft(read_recipe(recipe_file, "sft", data=votes, overrides=quick), tmp_path / "results")
+    assert conversations.metrics["train_loss_first"] == pytest.approx(answers.metrics["train_loss_first"], rel=1e-4)
+
+
+def test_few_rows_are_told_loudly(recipe_file: Path, votes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    sft(read_recipe(recipe_file, "sft", data=votes, overrides=["num_train_epochs=1", "merge=false"]), tmp_path / "results")
+    assert any(record.levelname == "WARNING" and "only 35 rows to train on" in record.message for record in caplog.records)
+
+
+def test_a_base_that_cannot_be_loaded_is_told_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    for name, told in [("nowhere", "no such folder, no training of that id"), ("empty", "holds no config.json")]:
+        recipe = read_recipe(recipe_file, "sft", data=votes, overrides=[f"model_name_or_path={tmp_path / name}"])
+        with pytest.raises(TrainersError, match=f"model_name_or_path: .*{told}"):
+            sft(recipe, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
