@@ -1,0 +1,73 @@
+"""Holds an engine on a leash: when whoever started it is gone, however it went, its processes end and its endpoint is unregistered.
+
+    python -I leash.py ENDPOINT_FILE BASE_URL COMMAND …
+
+Standard input is the leash: the starter holds the other end of the pipe, which the kernel closes even when the starter is killed with
+SIGKILL. Only the standard library is imported, so that the leash itself weighs next to nothing.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_POLL_S = 0.2
+GRACE_S = 8.0
+
+
+class _Stop(Exception):
+    """SIGTERM or SIGINT arrived."""
+
+
+def hold(endpoint_file: Path, base_url: str, command: list[str]) -> int:
+    """Run `command` until it ends, the leash is let go or a signal arrives; returns its exit code (128 + number for a signal)."""
+
+    def stop(number: int, frame: object) -> None:
+        raise _Stop
+
+    starter = os.getppid()
+    engine: subprocess.Popen[bytes] | None = None
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        while engine.poll() is None and os.getppid() == starter:
+            # Nothing is ever written: readable means that the other end was closed.
+            if select.select([0], [], [], _POLL_S)[0]:
+                break
+    except _Stop:
+        pass
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    _unregister(endpoint_file, base_url)
+    code = _end(engine) if engine is not None else 0
+    return code if code >= 0 else 128 - code
+
+
+def _unregister(endpoint_file: Path, base_url: str) -> None:
+    try:
+        # Only what this engine registered: the same id may have been started again on another port.
+        if base_url in endpoint_file.read_text(encoding="utf-8"):
+            endpoint_file.unlink()
+    except OSError:
+        pass
+
+
+def _end(engine: "subprocess.Popen[bytes]") -> int:
+    """End the whole group, of which this process is the leader: SIGTERM, then SIGKILL for what is left after the grace."""
+    try:
+        os.killpg(0, signal.SIGTERM)
+        code = engine.wait(GRACE_S)
+        # Workers of the engine that outlive it get a moment; the leash itself always counts as one of the group.
+        time.sleep(_POLL_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(0, signal.SIGKILL)
+        raise
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(hold(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
