@@ -226,9 +226,9 @@ class Arena:
 
     def _forget_old_rounds(self) -> None:
         # Ended rounds live on in the store; the oldest leave memory first.
-        ended = [battle_id for battle_id, round_ in self.rounds.items() if round_.ended]
+        ended = [battle_id for battle_id, round_ in list(self.rounds.items()) if round_.ended]
         for battle_id in ended[: max(len(self.rounds) - _KEPT_ROUNDS, 0)]:
-            del self.rounds[battle_id]
+            self.rounds.pop(battle_id, None)
 
 
 def contenders(endpoints: dict[str, Endpoint], *, demo: bool) -> dict[str, Endpoint]:

@@ -4,7 +4,7 @@ The process owns the vote store and one loop in which answers are generated; scr
 claimed before anything is served, so that whoever comes second is told so in one line.
 """
 
-import logging
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
 DEMO_SPEED = 4.0
-log = logging.getLogger("arena")
 
 # Warm paper and crust in the light, embers in the dark; the fonts are those that Streamlit ships, so that nothing is fetched.
 LIGHT = {
@@ -62,6 +61,10 @@ class SafeHeaders:
         await self.app(scope, receive, send_safely if scope["type"] == "http" else send)
 
 
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
 def serve(
     script: Path = APP,
     *,
@@ -104,5 +107,6 @@ def serve(
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
+            # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
+            signal.signal(signal.SIGTERM, _leave)
             uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="websockets-sansio")).run(sockets=[listener])
-    log.info("stopped")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from serving.command import say
 from serving.documents import parse_document
-from serving.endpoints import Endpoint, load_endpoints, register
+from serving.endpoints import Endpoint, load_endpoints, register, unregister
 from serving.engines import leash, transformers
 from serving.errors import EngineFailed, did_you_mean
 from serving.listening import claim_port
@@ -74,6 +74,8 @@ def up(
         register(endpoint, results)
         yield Engine(endpoint, process, log_path)
     finally:
+        # First, so that nobody asks what is about to stop.
+        unregister(endpoint.id, results)
         _stop(process)
 
 
@@ -127,7 +129,7 @@ def _check_id(endpoint: Endpoint, results: Path) -> None:
     if known.engine != endpoint.engine or known.base_url is None:
         raise EngineFailed(f"'{endpoint.id}' is the id of another endpoint; choose one with --id")
     try:
-        with urllib.request.urlopen(known.base_url.removesuffix("/v1") + ENGINES[endpoint.engine].READY, timeout=5):
+        with urllib.request.urlopen(known.base_url.removesuffix("/v1") + ENGINES[str(endpoint.engine)].READY, timeout=5):
             pass
     except OSError:
         return

@@ -18,32 +18,21 @@ _POLL_S = 0.2
 GRACE_S = 8.0
 
 
-class _Stop(Exception):
-    """SIGTERM or SIGINT arrived."""
-
-
 def hold(endpoint_file: Path, base_url: str, command: list[str]) -> int:
     """Run `command` until it ends, the leash is let go or a signal arrives; returns its exit code (128 + number for a signal)."""
 
-    def stop(number: int, frame: object) -> None:
-        raise _Stop
-
-    starter = os.getppid()
-    engine: subprocess.Popen[bytes] | None = None
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        while engine.poll() is None and os.getppid() == starter:
-            # Nothing is ever written: readable means that the other end was closed.
-            if select.select([0], [], [], _POLL_S)[0]:
-                break
-    except _Stop:
-        pass
+    signals: list[int] = []
+    # Noted rather than raised: an exception out of a handler could strike between any two lines, also of the tidying up.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda number, frame: signals.append(number))
+    starter = os.getppid()
+    engine = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    while engine.poll() is None and not signals and os.getppid() == starter:
+        # Nothing is ever written: readable means that the other end was closed.
+        if select.select([0], [], [], _POLL_S)[0]:
+            break
     _unregister(endpoint_file, base_url)
-    code = _end(engine) if engine is not None else 0
+    code = _end(engine)
     return code if code >= 0 else 128 - code
 
 
