@@ -105,6 +105,20 @@ def test_an_adapter_that_changes_nothing_is_refused(house: tuple[Path, Training,
         merge(base, tmp_path, tmp_path / "merged")
 
 
+def test_the_merged_weights_keep_the_precision_of_the_base(recipe_file: Path, base: Path, votes: Path, tmp_path: Path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    half = tmp_path / "half"
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(half)
+    AutoTokenizer.from_pretrained(base).save_pretrained(half)
+    recipe = read_recipe(recipe_file, "sft", data=votes, overrides=[f"model_name_or_path={half}", "dtype=bfloat16", "learning_rate=1e-2"])
+    training = sft(recipe, tmp_path / "results")
+    merged = tmp_path / "results" / "trainings" / training.training_id / "merged"
+    assert AutoModelForCausalLM.from_pretrained(merged, dtype="auto").dtype == torch.bfloat16
+    assert 0 < training.metrics["merge_error"] < training.metrics["adapter_shift"]
+
+
 def test_an_adapter_that_is_no_number_is_refused(house: tuple[Path, Training, Training], tmp_path: Path):
     # NaN compares false with everything, so a check written the wrong way round lets it through.
     import shutil
@@ -142,8 +156,12 @@ def test_what_is_merged_on_disk_answers_as_base_plus_adapter(house: tuple[Path, 
     assert torch.allclose(merged, adapted, atol=1e-4) and not torch.allclose(merged, plain, atol=1e-2)
 
 
-def test_a_training_that_diverges_is_an_error_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path):
-    wild = ["learning_rate=1e30", "max_grad_norm=1e30"]
+# In one step the loss is still a number, and only the weights are not.
+@pytest.mark.parametrize(
+    "steps", [["num_train_epochs=4"], ["num_train_epochs=1", "per_device_train_batch_size=64"]], ids=["loss", "weights"]
+)
+def test_a_training_that_diverges_is_an_error_and_leaves_nothing(recipe_file: Path, votes: Path, tmp_path: Path, steps: list[str]):
+    wild = ["learning_rate=1e39", "max_grad_norm=1e30", *steps]
     with pytest.raises(TrainersError, match="the training diverged .*; lower learning_rate"):
         sft(read_recipe(recipe_file, "sft", data=votes, overrides=wild), tmp_path / "results")
     assert not list((tmp_path / "results" / "trainings").iterdir())
