@@ -40,23 +40,30 @@ def commands(room: str) -> list[str]:
 COMMANDS = [(room, command) for room in ROOMS for command in commands(room)]
 
 
-def help_seconds(*arguments: str) -> float:
-    """The least processor time of `--help` over up to ten calls: what the clock shows on a quiet machine, found on a busy one too."""
-    least = float("inf")
+def seconds(*command: str) -> float:
+    """Processor time of one command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *command], capture_output=True, cwd=ROOT, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def answers_at_once(*arguments: str) -> bool:
+    """Whether `--help` takes less than .3 s, the best of up to ten calls.
+
+    A machine that is busy with other things runs everything slower: there the limit grows by as much as a bare import of typer (.13 s on the
+    quiet machine where the limit was set) takes longer at the same moment.
+    """
     for _ in range(10):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-m", *arguments, "--help"], capture_output=True, text=True, cwd=ROOT)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0 and "Usage" in done.stdout, done.stderr
-        least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if least < LIMIT_S:
-            break
-    return least
+        slower = max(1.0, seconds("-c", "import typer._adapters") / 0.13)
+        if seconds("-m", *arguments, "--help") < LIMIT_S * slower:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_help_answers_at_once(room: str):
-    assert help_seconds(f"{room}.cli") < LIMIT_S
+    assert answers_at_once(f"{room}.cli")
 
 
 @pytest.mark.parametrize(("room", "command"), COMMANDS)
@@ -66,7 +73,7 @@ def test_each_command_is_helpful_light_and_documented(room: str, command: str):
     assert "Usage" in done.stdout and len(summary) > 10
     assert done.stderr.strip() == "", f"--help imports {done.stderr}"
     assert f"{room} {command}" in DOCS, f"'{room} {command}' is not documented in README.md or docs/"
-    assert help_seconds(f"{room}.cli", command) < LIMIT_S
+    assert answers_at_once(f"{room}.cli", command)
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(ROOT)))
