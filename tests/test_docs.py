@@ -51,8 +51,8 @@ def seconds(*command: str) -> float:
 def answers_at_once(*arguments: str) -> bool:
     """Whether `--help` takes less than .3 s, the best of up to ten calls.
 
-    A machine that is busy with other things runs everything slower: there the limit grows by as much as a bare import of typer (.13 s on the
-    quiet machine where the limit was set) takes longer at the same moment.
+    A machine that is busy with other things runs everything slower: there the limit grows by as much as a bare import of typer takes
+    longer at the same moment (.13 s on the quiet machine where the limit was set).
     """
     for _ in range(10):
         slower = max(1.0, seconds("-c", "import typer._adapters") / 0.13)
