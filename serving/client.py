@@ -1,35 +1,45 @@
-"""The one client: every answer that the arena shows, the harness scores and the load generator times comes through `Client.ask`.
+"""The one client: every answer that the arena shows, the harness scores and the load generator times comes through it.
 
     async with Client() as client:
         completion = await client.ask(endpoint, Request.user("Why is the sky blue?"), on_text=show)
 
+`ask` is three steps that a load generator takes apart: `prepare` (encode), `Client.exchange` (send, wait), `completion_of` (parse).
+
 A request that fails raises nothing: its Completion has a status and an error text. Configuration that is wrong (a missing key) raises.
-The clock starts when the request is written to an open connection: connecting is not part of TTFT.
+The clock starts when the request is written to an open connection: connecting is not part of TTFT. A request that is asked again
+starts a new clock.
 """
 
 import asyncio
 import math
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from urllib.parse import urlsplit
 
-from serving.completion import Completion, Request, Status
-from serving.connection import Address, Connection, Exchange, Pool
+from serving.completion import Completion, Request
+from serving.connection import Connection, Exchange
 from serving.endpoints import Endpoint
-from serving.errors import NotRecorded, Unreachable
-from serving.prices import cost_usd
+from serving.errors import CannotAsk, NotRecorded, Unreachable
+from serving.pool import Pool, connect_problem
+from serving.prepared import Prepared, address_of, prepare
+from serving.reading import Reader, completion_of
 from serving.recorded import ask_recording, load_recording
-from serving.wires import EVENT, POST, Answer, SSEReader, error_text
+from serving.retrying import wait_s, worth_retrying
+
+__all__ = ["Client", "Exchange", "OnText", "Prepared", "Timeouts", "check_reachable", "completion_of", "prepare"]
 
 OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds to wait: for the connection, the first byte of the response, between two pieces of it, and for the whole."""
+    """Seconds to wait: for the connection, the first token, between two tokens, and for the whole of one attempt.
+
+    Comments, pings and the empty role chunk are no tokens: a server that only says it lives is not answering.
+    """
 
     connect_s: float = 10.0
     first_s: float = 300.0
@@ -40,12 +50,14 @@ class Timeouts:
 class Client:
     """Asks endpoints over pooled keep-alive connections; belongs to the event loop it is entered in.
 
-    `speed` is the pace at which recorded endpoints reveal their text (1: as recorded, inf: at once).
+    `speed` is the pace at which recorded endpoints reveal their text (1: as recorded, inf: at once). `max_retries` bounds how often a
+    request is asked again that the server did not begin to answer (serving/retrying.py says when); 0 for measuring.
     """
 
-    def __init__(self, *, speed: float = math.inf, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, *, speed: float = math.inf, timeouts: Timeouts | None = None, max_retries: int = 2) -> None:
         self.speed = speed
         self.timeouts = timeouts or Timeouts()
+        self.max_retries = max_retries
         self._pool = Pool(self.timeouts.connect_s)
 
     async def __aenter__(self) -> "Client":
@@ -55,101 +67,119 @@ class Client:
         self._pool.close()
 
     async def ask(self, endpoint: Endpoint, request: Request, on_text: OnText | None = None) -> Completion:
-        """One request, its text handed to `on_text` as it arrives. Raises MissingKey, and DocumentError for an unreadable recording."""
+        """One request, its text handed to `on_text` as it arrives.
+
+        `on_text` runs on the event loop: while it works nothing is read, the server is held back by TCP, and memory does not grow; but
+        the moments of what arrives meanwhile, for every request on this loop, are read late. What it raises ends the request and is
+        raised here. Cancelling closes the connection at once. Raises MissingKey, and DocumentError for an unreadable recording.
+        """
         if endpoint.wire == "recorded":
             try:
                 return await ask_recording(endpoint, request, speed=self.speed, on_text=on_text)
             except NotRecorded as error:
                 return Completion(endpoint=endpoint.id, request=request, status="api_error", error=f"NotRecorded: {error}")
-        key = endpoint.api_key()
-        address, head, body = _post(endpoint, request, key)
-        started_at = datetime.now(UTC)
         try:
-            exchange, answer = await self._exchange(endpoint, address, head, body, on_text)
-        except _Failed as failure:
-            text = failure.text.replace(key, "[key]") if key else failure.text
-            return Completion(endpoint=endpoint.id, request=request, started_at=started_at, status=failure.status, error=text)
-        status = answer.status()
-        latency_s = (exchange.ended_ns - exchange.sent_ns) / 1e9
-        problem = answer.error or ("the stream ended without a finish reason" if status == "malformed" else None)
-        return Completion(
-            endpoint=endpoint.id,
-            request=request,
-            text="".join(answer.text),
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-            started_at=started_at,
-            ttft_s=answer.chunk_times_s[0] if answer.chunk_times_s else None,
-            latency_s=latency_s,
-            chunk_times_s=tuple(answer.chunk_times_s),
-            cost_usd=cost_usd(endpoint, answer.usage, started_at),
-            status=status,
-            error=problem.replace(key, "[key]") if problem and key else problem,
-        )
+            prepared = prepare(endpoint, request)
+        except CannotAsk as error:
+            return Completion(endpoint=endpoint.id, request=request, status="api_error", error=f"CannotAsk: {error}")
+        reader: Reader | None = None
 
-    async def _exchange(
-        self, endpoint: Endpoint, address: Address, head: bytes, body: bytes, on_text: OnText | None
-    ) -> tuple[Exchange, Answer]:
+        def watch(exchange: Exchange) -> None:
+            nonlocal reader
+            if reader is None or reader.exchange is not exchange:
+                reader = Reader(endpoint.wire, exchange)
+            assert on_text is not None
+            for text in reader.read():
+                on_text(text)
+
+        asked_at, asked_ns = datetime.now(UTC), time.perf_counter_ns()
+        exchange = await self.exchange(prepared, on_change=watch if on_text is not None else None)
+        if on_text is not None:
+            # A body that the closing of the connection ended may hold one last event.
+            watch(exchange)
+        waited_us = max(exchange.sent_ns - asked_ns, 0) // 1000
+        return completion_of(prepared, exchange, asked_at + timedelta(microseconds=waited_us), reader=reader)
+
+    async def exchange(self, prepared: Prepared, *, on_change: Callable[[Exchange], None] | None = None) -> Exchange:
+        """Send one request and wait for the whole response; `on_change` is called after each arrival.
+
+        Raises nothing for a request that failed: `failure` and `status` say what happened. Retried at most `max_retries` times.
+        """
+        retries = 0
         while True:
+            exchange, again = await self._attempt(prepared, on_change)
+            exchange.retries = retries
+            if not again or retries >= self.max_retries:
+                return exchange
+            await asyncio.sleep(wait_s(retries, exchange.headers))
+            retries += 1
+
+    async def _attempt(self, prepared: Prepared, on_change: Callable[[Exchange], None] | None) -> tuple[Exchange, bool]:
+        """One exchange, and whether the server did not begin to answer it, so that it may be asked again."""
+        address, pool = prepared.address, self._pool
+        while True:
+            connection = pool.idle(address)
+            used = connection is not None
+            if connection is None:
+                try:
+                    connection = await pool.connect(address)
+                except (OSError, TimeoutError) as error:
+                    return _unconnected(prepared, error, self.timeouts), not isinstance(error, ssl.SSLError)
             try:
-                connection, used = await self._pool.take(address)
-            except TimeoutError:
-                raise _Failed("timeout", f"no connection to {address.host}:{address.port} within {self.timeouts.connect_s:g} s") from None
-            except OSError as error:
-                raise _Failed("api_error", f"no connection to {address.host}:{address.port}: {error}") from None
-            try:
-                exchange = connection.send(head, body)
-                answer = await self._read(endpoint, exchange, on_text)
+                exchange = connection.send(prepared.payload, on_change)
+                patience = _Patience(self.timeouts, prepared.endpoint.wire, connection)
+                try:
+                    await connection.finished()
+                finally:
+                    patience.end()
             except BaseException:
                 connection.close()
                 raise
-            if exchange.failure and used and not exchange.status:
-                # The server closed an idle connection just as we wrote to it: nothing was answered, so ask again, with a new clock.
+            pool.give_back(address, connection)
+            if used and exchange.failure is not None and not exchange.status and not exchange.timed_out:
+                # The server closed an idle connection just as we wrote to it: nothing was answered, so ask anew, with a new clock.
                 continue
-            self._finish(address, connection, exchange)
-            return exchange, answer
+            return exchange, worth_retrying(exchange.status) and not exchange.timed_out
 
-    def _finish(self, address: Address, connection: Connection, exchange: Exchange) -> None:
-        self._pool.give_back(address, connection)
-        if exchange.status >= 400:
-            content = b"".join(piece for _, piece in exchange.body)
-            raise _Failed("api_error", f"HTTP {exchange.status}: {_problem(content)}")
-        if exchange.failure:
-            raise _Failed("api_error" if not exchange.status else "malformed", exchange.failure)
 
-    async def _read(self, endpoint: Endpoint, exchange: Exchange, on_text: OnText | None) -> Answer:
-        """Wait for the whole response. Events are parsed as they arrive only when somebody watches; else after the end."""
-        answer, reader, event = Answer(), SSEReader(), EVENT[endpoint.wire]
-        taken = 0
-        limit_ns = exchange.sent_ns + int(self.timeouts.total_s * 1e9)
-        while True:
-            exchange.changed.clear()
-            ended = exchange.ended
-            if (on_text is not None or ended) and 200 <= exchange.status < 300:
-                for at_ns, piece in exchange.body[taken:]:
-                    taken += 1
-                    if b"text/event-stream" not in exchange.headers.get(b"content-type", b"text/event-stream"):
-                        continue
-                    for data in reader.feed(piece):
-                        _tell(on_text, event(answer, data, (at_ns - exchange.sent_ns) / 1e9))
-            if ended:
-                break
-            patience = self.timeouts.between_s if exchange.body else self.timeouts.first_s
-            patience = min(patience, (limit_ns - time.perf_counter_ns()) / 1e9)
-            try:
-                await asyncio.wait_for(exchange.changed.wait(), patience)
-            except TimeoutError:
-                raise _Failed("timeout", f"nothing came for {max(patience, 0):.3g} s (after {len(exchange.body)} pieces)") from None
-        at_s = (exchange.ended_ns - exchange.sent_ns) / 1e9
-        if 200 <= exchange.status < 300:
-            if b"text/event-stream" in exchange.headers.get(b"content-type", b"text/event-stream"):
-                rest = reader.close()
-            else:
-                # A server that cannot stream answers with one JSON document: its text has a latency but no first token of its own.
-                rest = [b"".join(piece for _, piece in exchange.body)]
-            for data in rest:
-                _tell(on_text, event(answer, data, at_s))
-        return answer
+class _Patience:
+    """Ends an exchange that takes too long. What has come is read only when the time might be up: never while all goes well."""
+
+    __slots__ = ("_timeouts", "_wire", "_connection", "_reader", "_timer")
+
+    def __init__(self, timeouts: Timeouts, wire: str, connection: Connection) -> None:
+        self._timeouts = timeouts
+        self._wire = wire
+        self._connection = connection
+        self._reader: Reader | None = None
+        shortest_s = min(timeouts.first_s, timeouts.between_s, timeouts.total_s)
+        self._timer = asyncio.get_running_loop().call_later(shortest_s, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        exchange, timeouts = self._connection.exchange, self._timeouts
+        assert exchange is not None
+        if exchange.ended:
+            return
+        if self._reader is None:
+            self._reader = Reader(self._wire, exchange)
+        last_ns = self._reader.last_token_ns()
+        now_s = (time.perf_counter_ns() - exchange.sent_ns) / 1e9
+        if last_ns is None:
+            limit_s, why = timeouts.first_s, f"no token came within {timeouts.first_s:g} s"
+        else:
+            limit_s = (last_ns - exchange.sent_ns) / 1e9 + timeouts.between_s
+            why = f"no further token came within {timeouts.between_s:g} s"
+        if timeouts.total_s < limit_s:
+            limit_s, why = timeouts.total_s, f"the answer was not whole within {timeouts.total_s:g} s"
+        if now_s >= limit_s:
+            self._connection.fail(f"{why} (after {len(exchange.body)} pieces)", timed_out=True)
+            return
+        # A first token may come at any time, and from then on the shorter patience holds.
+        wait_s = min(limit_s - now_s, timeouts.between_s)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._look)
 
 
 async def check_reachable(endpoint: Endpoint) -> None:
@@ -159,62 +189,24 @@ async def check_reachable(endpoint: Endpoint) -> None:
         load_recording(endpoint.recording)
         return
     endpoint.api_key()
-    address = _address(endpoint)
+    address = address_of(endpoint)
     pool = Pool(Timeouts().connect_s)
     try:
-        connection, _ = await pool.take(address)
-    except (OSError, TimeoutError) as error:
-        reason = str(error) or f"no connection within {Timeouts().connect_s:g} s"
-        what = f"endpoint '{endpoint.id}' does not answer at {endpoint.base_url}"
-        raise Unreachable(f"{what}: {reason}; start its server or correct base_url") from None
-    connection.close()
+        connection = await pool.connect(address)
+    except TimeoutError:
+        reason = f"no connection within {Timeouts().connect_s:g} s"
+    except OSError as error:
+        reason = connect_problem(error)
+    else:
+        connection.close()
+        return
+    what = f"endpoint '{endpoint.id}' does not answer at {endpoint.base_url}"
+    raise Unreachable(f"{what}: {reason}; start its server or correct base_url")
 
 
-class _Failed(Exception):
-    """A request that brought no answer; never leaves this module."""
-
-    def __init__(self, status: Status, text: str) -> None:
-        super().__init__(text)
-        self.status: Status = status
-        self.text = text
-
-
-def _tell(on_text: OnText | None, text: str) -> None:
-    if on_text is not None and text:
-        on_text(text)
-
-
-def _address(endpoint: Endpoint) -> Address:
-    try:
-        return Address.of(endpoint.base_url or "")
-    except ValueError as error:
-        raise Unreachable(f"endpoint '{endpoint.id}': base_url: {error}") from None
-
-
-def _post(endpoint: Endpoint, request: Request, key: str | None) -> tuple[Address, bytes, bytes]:
-    address = _address(endpoint)
-    path, body = POST[endpoint.wire](endpoint, request)
-    parts = urlsplit(endpoint.base_url or "")
-    target = parts.path.rstrip("/") + path + (f"?{parts.query}" if parts.query else "")
-    lines = [
-        f"POST {target} HTTP/1.1",
-        f"Host: {address.host_header}",
-        "User-Agent: bakeoff",
-        "Content-Type: application/json",
-        "Accept: text/event-stream, application/json",
-        f"Content-Length: {len(body)}",
-    ]
-    if key is not None:
-        if not key.isascii() or not key.isprintable():
-            raise Unreachable(f"endpoint '{endpoint.id}': the key in {endpoint.api_key_env} holds characters that no header can carry")
-        lines.append(f"Authorization: Bearer {key}")
-    return address, "\r\n".join([*lines, "", ""]).encode("ascii", "replace"), body
-
-
-def _problem(content: bytes) -> str:
-    import json
-
-    try:
-        return error_text(json.loads(content))
-    except ValueError:
-        return error_text(content.decode("utf-8", "replace")) or "no explanation"
+def _unconnected(prepared: Prepared, error: Exception, timeouts: Timeouts) -> Exchange:
+    address = prepared.address
+    where, now_ns = f"{address.host}:{address.port}", time.perf_counter_ns()
+    if isinstance(error, TimeoutError):
+        return Exchange(ended_ns=now_ns, timed_out=True, failure=f"no connection to {where} within {timeouts.connect_s:g} s")
+    return Exchange(ended_ns=now_ns, failure=f"no connection to {where}: {connect_problem(error)}")

@@ -71,11 +71,15 @@ class Request(Noun):
 
 
 class Usage(Noun):
-    """Tokens as the server counted them; None is "not said", never zero. Reasoning tokens are part of output_tokens."""
+    """Tokens as the server counted them; None is "not said", never zero.
+
+    Reasoning tokens are part of output_tokens; tokens read from a prompt cache or written to it are part of input_tokens.
+    """
 
     input_tokens: int | None = Field(default=None, ge=0)
     output_tokens: int | None = Field(default=None, ge=0)
     cache_read_tokens: int | None = Field(default=None, ge=0)
+    cache_write_tokens: int | None = Field(default=None, ge=0)
     reasoning_tokens: int | None = Field(default=None, ge=0)
 
 
@@ -84,7 +88,8 @@ class Completion(Noun):
 
     `ttft_s` is the first *non-empty* content (or reasoning) token, not the empty role chunk; `latency_s` is end to end;
     `chunk_times_s` are the arrivals of the content chunks, kept so that any peer's definition can be recomputed.
-    `cost_usd` is None when tokens or price are unknown: an unknown bill is not a bill of zero.
+    `usage_source` says who counted the tokens. `cost_usd` is None when tokens or price are unknown: an unknown bill is not a bill of zero.
+    `retries` counts the attempts before this one; all times are those of the last. A failure keeps the text that came before it.
     """
 
     endpoint: str
@@ -93,6 +98,7 @@ class Completion(Noun):
     text: str = ""
     finish_reason: str | None = None
     usage: Usage = Usage()
+    usage_source: Literal["server", "tokenizer"] | None = None
     started_at: datetime | None = None
     ttft_s: float | None = Field(default=None, ge=0)
     latency_s: float | None = Field(default=None, ge=0)
@@ -100,6 +106,7 @@ class Completion(Noun):
     cost_usd: float | None = Field(default=None, ge=0)
     status: Status = "ok"
     error: str | None = None
+    retries: int = Field(default=0, ge=0)
 
     @model_validator(mode="before")
     @classmethod

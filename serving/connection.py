@@ -5,26 +5,34 @@ so what is measured is the server and not the client (popular clients add up to 
 """
 
 import asyncio
-import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httptools
 
+from serving.proxies import Proxy
+
+# A response that exceeds this is cut off and says so: nothing that is asked here is longer, and memory is not the server's to fill.
+MAX_RESPONSE_BYTES = 256 * 2**20
+
 
 @dataclass(frozen=True)
 class Address:
-    """Where to connect: one pool of connections each."""
+    """Where to connect, and through which proxy: one pool of connections each."""
 
     host: str
     port: int
     tls: bool
+    via: Proxy | None = None
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """The address in an http(s) URL. Raises ValueError for a bad port or a missing host."""
+        """The address in an http(s) URL. Raises ValueError for a bad port, a missing host, or credentials in the URL."""
         parts = urlsplit(url)
+        if parts.username or parts.password:
+            raise ValueError("holds a user name or a password; name the variable that holds the key in api_key_env")
         if not parts.hostname:
             raise ValueError(f"no host in '{url}'")
         tls = parts.scheme == "https"
@@ -37,18 +45,24 @@ class Address:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
-    """One response as it arrives. `body` holds (perf_counter_ns, bytes); `changed` is set whenever anything happened."""
+    """One response as it arrives. All times are perf_counter_ns; `body` holds (moment, bytes) per piece.
+
+    `failure` says in words why no whole response came, `timed_out` whether patience ended. `retries` counts the earlier attempts: the
+    times are those of the last. Bodies and headers stay out of the repr, because a server may repeat a key in them.
+    """
 
     sent_ns: int = 0
     status: int = 0
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: list[tuple[int, bytes]] = field(default_factory=list)
+    headers: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    body: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     ended_ns: int = 0
     complete: bool = False
     failure: str | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    timed_out: bool = False
+    retries: int = 0
+    received_bytes: int = 0
 
     @property
     def ended(self) -> bool:
@@ -63,41 +77,79 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
         self.reusable = True
+        self._on_change: Callable[[Exchange], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._watcher_error: BaseException | None = None
         self._now = 0
         self._parser = httptools.HttpResponseParser(self)
 
-    def send(self, head: bytes, body: bytes) -> Exchange:
-        """Write one request and start its clock; the exchange fills as the response arrives."""
+    def send(self, payload: bytes, on_change: Callable[[Exchange], None] | None = None) -> Exchange:
+        """Write one request and start its clock; the exchange fills as the response arrives, `on_change` told after each arrival."""
         assert self.transport is not None
         self._parser = httptools.HttpResponseParser(self)
+        self._on_change = on_change
+        self._now = 0
         self.exchange = Exchange()
         self.exchange.sent_ns = time.perf_counter_ns()
-        self.transport.write(head + body)
+        self.transport.write(payload)
         return self.exchange
 
+    async def finished(self) -> None:
+        """Wait until nothing more will come. Raises what `on_change` raised."""
+        if self.exchange is not None and not self.exchange.ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._watcher_error is not None:
+            raise self._watcher_error
+
     def close(self) -> None:
-        """Drop the connection; an exchange under way fails."""
+        """Drop the connection at once; an exchange under way fails."""
         self.reusable = False
         if self.transport is not None:
             self.transport.abort()
 
+    def fail(self, why: str, *, timed_out: bool = False) -> None:
+        """End the exchange under way without a whole response."""
+        assert self.exchange is not None
+        self.exchange.ended_ns = time.perf_counter_ns()
+        self.exchange.timed_out = timed_out
+        self.exchange.failure = why
+        self.close()
+        self._wake()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports do not derive from asyncio.Transport.
+        self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self._now = time.perf_counter_ns()
-        if self.exchange is None or self.exchange.ended:
+        exchange = self.exchange
+        if exchange is None or exchange.ended:
             self.close()
             return
+        exchange.received_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(f"the server does not speak HTTP/1.1: {error}")
         except httptools.HttpParserUpgrade:
-            self._fail("the server wants another protocol")
-        else:
-            self.exchange.changed.set()
+            self.fail("the server wants another protocol")
+        except httptools.HttpParserError as error:
+            # What follows a whole response is not part of it, however it was split.
+            if exchange.complete:
+                self.reusable = False
+            else:
+                self.fail(f"the server does not speak HTTP/1.1: {error}")
+        if exchange.received_bytes > MAX_RESPONSE_BYTES and not exchange.ended:
+            self.fail(f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
+        if self._on_change is not None:
+            try:
+                self._on_change(exchange)
+            except BaseException as error:
+                self._watcher_error = error
+                if not exchange.ended:
+                    self.fail("whoever watched the answer failed")
+                self.close()
+        if exchange.complete:
+            self._wake()
 
     def eof_received(self) -> bool:
         self._now = time.perf_counter_ns()
@@ -105,78 +157,54 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.reusable = False
-        if self.exchange is None or self.exchange.ended:
+        exchange = self.exchange
+        if exchange is None or exchange.ended:
             return
-        headers = self.exchange.headers
-        if self.exchange.status and b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b""):
+        if exchange.status >= 200 and b"content-length" not in exchange.headers and not _chunked(exchange):
             # A body without a length ends where the connection ends (RFC 9112, 6.3).
             self._now = self._now or time.perf_counter_ns()
             self.on_message_complete()
+            self._wake()
         else:
-            self._fail(f"the connection was cut{f' ({error})' if error else ''}")
+            self.fail(f"the connection was cut{f' ({error})' if error else ''}")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        assert self.exchange is not None
-        self.exchange.headers[name.lower()] = value
+        exchange = self.exchange
+        assert exchange is not None
+        if not exchange.complete:
+            exchange.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        assert self.exchange is not None
-        self.exchange.status = self._parser.get_status_code()
-        self.reusable = self.reusable and self._parser.should_keep_alive()
+        exchange = self.exchange
+        assert exchange is not None
+        if exchange.complete:
+            # A second response that nobody asked for: whatever it is, this connection is not in step.
+            self.reusable = False
+            return
+        exchange.status = self._parser.get_status_code()
+        if exchange.status < 200:
+            exchange.headers.clear()
+        else:
+            self.reusable = self.reusable and self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        assert self.exchange is not None
-        self.exchange.body.append((self._now, body))
+        exchange = self.exchange
+        assert exchange is not None
+        if not exchange.complete:
+            exchange.body.append((self._now, body))
 
     def on_message_complete(self) -> None:
-        assert self.exchange is not None
-        if 100 <= self.exchange.status < 200:
+        exchange = self.exchange
+        assert exchange is not None
+        if exchange.complete or 100 <= exchange.status < 200:
             return
-        self.exchange.ended_ns = self._now
-        self.exchange.complete = True
-        self.exchange.changed.set()
+        exchange.ended_ns = self._now
+        exchange.complete = True
 
-    def _fail(self, why: str) -> None:
-        assert self.exchange is not None
-        self.exchange.ended_ns = time.perf_counter_ns()
-        self.exchange.failure = why
-        self.exchange.changed.set()
-        self.close()
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
-class Pool:
-    """Idle connections by address, on one event loop."""
-
-    def __init__(self, connect_timeout_s: float) -> None:
-        self._idle: dict[Address, list[Connection]] = {}
-        self._connect_timeout_s = connect_timeout_s
-        self._tls: ssl.SSLContext | None = None
-
-    async def take(self, address: Address) -> tuple[Connection, bool]:
-        """A connection, and whether it was used before. Raises OSError or TimeoutError when none can be made."""
-        idle = self._idle.get(address, [])
-        while idle:
-            connection = idle.pop()
-            if connection.reusable and connection.transport is not None and not connection.transport.is_closing():
-                return connection, True
-        if address.tls and self._tls is None:
-            self._tls = ssl.create_default_context()
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._connect_timeout_s):
-            _, connection = await loop.create_connection(Connection, address.host, address.port, ssl=self._tls if address.tls else None)
-        return connection, False
-
-    def give_back(self, address: Address, connection: Connection) -> None:
-        """Keep the connection for the next request when the server allows it, else close it."""
-        whole = connection.exchange is not None and connection.exchange.complete
-        if connection.reusable and whole:
-            self._idle.setdefault(address, []).append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        """Close every idle connection."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
+def _chunked(exchange: Exchange) -> bool:
+    return b"chunked" in exchange.headers.get(b"transfer-encoding", b"").lower()

@@ -2,10 +2,12 @@
 
 Not "models": the same weights on vLLM and behind an API are two endpoints. They come from three places, later ones winning:
 the catalogue shipped here (serving/catalogue/*.yaml), the files of endpoints started or trained here
-(results/endpoints/*.yaml), and any catalogue file named by `BAKEOFF_CATALOGUE`.
+(results/endpoints/*.yaml), and any catalogue file named by `BAKEOFF_CATALOGUE`. What you pay instead of the list price is
+in results/prices.yaml (serving/overrides.py).
 """
 
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,11 +25,18 @@ EndpointId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f/\\.][^\
 
 
 class Price(Noun):
-    """What an endpoint costs: per token (dollars per million) or per hour of the machine, never both."""
+    """What an endpoint costs: per token (dollars per million) or per hour of the machine, never both.
+
+    Cached input, batch prices and `discount` (committed: .2 is 20 % off all that is not stated here) may also stand alone: the rest is then
+    the list's (serving/prices.py).
+    """
 
     input_usd_per_mtok: float | None = Field(default=None, ge=0)
     output_usd_per_mtok: float | None = Field(default=None, ge=0)
     cache_read_usd_per_mtok: float | None = Field(default=None, ge=0)
+    batch_input_usd_per_mtok: float | None = Field(default=None, ge=0)
+    batch_output_usd_per_mtok: float | None = Field(default=None, ge=0)
+    discount: float | None = Field(default=None, ge=0, lt=1)
     usd_per_hour: float | None = Field(default=None, ge=0)
     accelerators: str | None = None
     checked_on: date | None = None
@@ -35,32 +44,55 @@ class Price(Noun):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Price":
-        per_token = (self.input_usd_per_mtok is not None, self.output_usd_per_mtok is not None)
-        if any(per_token) == (self.usd_per_hour is not None):
-            raise ValueError("a price is either per token (input_usd_per_mtok and output_usd_per_mtok) or usd_per_hour")
-        if any(per_token) and not all(per_token):
-            raise ValueError("a price per token needs both input_usd_per_mtok and output_usd_per_mtok")
+        for kind in ("", "batch_"):
+            into, out = getattr(self, f"{kind}input_usd_per_mtok"), getattr(self, f"{kind}output_usd_per_mtok")
+            if (into is None) != (out is None):
+                raise ValueError(f"a price per token needs both {kind}input_usd_per_mtok and {kind}output_usd_per_mtok")
+        tokens = (self.input_usd_per_mtok, self.batch_input_usd_per_mtok, self.cache_read_usd_per_mtok, self.discount)
+        if any(part is not None for part in tokens) == (self.usd_per_hour is not None):
+            raise ValueError("a price is either per token (input_usd_per_mtok and output_usd_per_mtok, or a discount) or usd_per_hour")
+        if self.input_usd_per_mtok is not None and self.discount is not None:
+            raise ValueError("discount is taken off list prices; where input_usd_per_mtok is stated, state what you pay")
         return self
 
 
 class Capabilities(Noun):
-    """What the endpoint's server can do beyond answering; checked by a probe where it matters, never assumed."""
+    """What the endpoint's server can do beyond answering; checked by a probe where it matters, never assumed.
+
+    `usage`: token counts come with a streamed answer (where false they are not asked for). `streaming: false`: answers come whole.
+    `max_tokens_field` is the name that chats give the limit (OpenAI's reasoning models refuse max_tokens).
+    `logprobs`: echoed log-probabilities were checked against a known sum (serving/probe.py). `done`: streams end in `[DONE]`.
+    `stop`: stop sequences end answers (where false the client cuts them).
+    `ignore_eos`: that key of `extra` makes answers as long as max_tokens. `neutral`: sampling parameters sent unless a request states
+    others, because the server would fill in its own.
+    """
 
     chat: bool = True
     completions: bool = False
     usage: bool = True
     logprobs: bool = False
+    streaming: bool = True
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    done: bool = False
+    stop: bool = True
+    ignore_eos: bool = False
+    neutral: Mapping[str, int | float] = {}
 
 
 class Endpoint(Noun):
-    """Something that answers requests. `recording` (a completions.jsonl[.gz]) replaces `base_url` on the recorded wire."""
+    """Something that answers requests. `recording` (a completions.jsonl[.gz]) replaces `base_url` on the recorded wire.
+
+    `tokenizer` (a tokenizer.json or the folder that holds it) counts the tokens of a server that does not tell them. `adapter_of` is the
+    endpoint of the base model on the same server.
+    """
 
     id: EndpointId
-    wire: Literal["openai", "recorded"]
+    wire: Literal["openai", "anthropic", "recorded"]
     model: str
     base_url: str | None = None
     recording: Path | None = None
     api_key_env: str | None = None
+    tokenizer: Path | None = None
     engine: str | None = None
     organization: str | None = None
     price: Price | None = None
@@ -70,6 +102,7 @@ class Endpoint(Noun):
     outputs_trainable: bool | None = None
     capabilities: Capabilities = Capabilities()
     training_id: str | None = None
+    adapter_of: EndpointId | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> "Endpoint":
@@ -109,7 +142,9 @@ def load_endpoints(results: Path | None = None) -> dict[str, Endpoint]:
             found[endpoint.id] = endpoint
     if extra := os.environ.get("BAKEOFF_CATALOGUE"):
         found |= {endpoint.id: endpoint for endpoint in load_catalogue(Path(extra))}
-    return found
+    from serving.overrides import with_overrides
+
+    return with_overrides(found, results)
 
 
 def load_catalogue(path: Path) -> tuple[Endpoint, ...]:
@@ -156,6 +191,7 @@ def _resolve(values: dict[str, Any], path: Path) -> Endpoint:
 
 
 def _anchor(endpoint: Endpoint, path: Path) -> Endpoint:
-    if endpoint.recording is None or endpoint.recording.is_absolute():
-        return endpoint
-    return endpoint.model_copy(update={"recording": (path.parent / endpoint.recording).resolve()})
+    """Files that an endpoint names are relative to the YAML file that names them."""
+    files = {"recording": endpoint.recording, "tokenizer": endpoint.tokenizer}
+    moved = {name: (path.parent / file).resolve() for name, file in files.items() if file is not None and not file.is_absolute()}
+    return endpoint.model_copy(update=moved) if moved else endpoint

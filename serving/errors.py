@@ -7,6 +7,7 @@
     │   ├── MissingKey            the environment variable that holds the API key is not set
     │   ├── Unreachable           nobody answers at base_url
     │   ├── NotRecorded           the recording does not hold this request
+    │   ├── CannotAsk             the request states what this endpoint's API has no field for
     │   └── EngineFailed          an engine did not start, or stopped
     ├── ArenaError                (arena/errors.py)
     ├── EvalsError                (evals/errors.py)
@@ -45,6 +46,10 @@ class Unreachable(ServingError):
 
 class NotRecorded(ServingError):
     """The recording does not hold this request; an answer is never invented."""
+
+
+class CannotAsk(ServingError):
+    """The request states something that the endpoint's API cannot be told."""
 
 
 class EngineFailed(ServingError):

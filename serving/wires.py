@@ -1,85 +1,47 @@
-"""What travels over the wire: how a Request becomes a POST, and how a stream of events becomes text, usage and a finish reason.
+"""What travels over the wire: how a Request becomes a POST, and how events become text, usage and a finish reason.
 
-One wire per dialect, a dict literal as registry. `openai` speaks chat and text completions, streamed as server-sent events, to OpenAI
-and to everything compatible (vLLM, TGI, llama.cpp, transformers serve, MLX, Together, …).
+One wire per dialect, dict literals as registry. `openai` speaks chat and text completions, streamed as server-sent events or whole, to
+OpenAI and to everything compatible (vLLM, TGI, llama.cpp, transformers serve, MLX, Together, …); `anthropic` the messages API.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from serving.completion import Completion, Request, Status, Usage
+from serving.answer import Answer, count_of, error_text, mapping, object_in, text_of
+from serving.anthropic import messages_event, messages_headers, messages_post
+from serving.completion import Completion, Request, Usage
 from serving.endpoints import Endpoint
 
 
-class SSEReader:
-    """Server-sent events out of raw body bytes (WHATWG HTML, 9.2.6): comments skipped, LF and CRLF accepted, data lines joined."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
-
-    def feed(self, body: bytes) -> list[bytes]:
-        """The data of every event that these bytes complete."""
-        events = []
-        *lines, self._rest = (self._rest + body).replace(b"\r\n", b"\n").split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
-            elif not line.strip(b"\r") and self._data:
-                events.append(b"\n".join(self._data))
-                self._data = []
-        return events
-
-    def close(self) -> list[bytes]:
-        """The event that the end of the body completes (some servers leave out the last blank line)."""
-        return self.feed(b"\n\n")
-
-
-@dataclass
-class Answer:
-    """What has been read so far of one streamed answer."""
-
-    text: list[str] = field(default_factory=list)
-    chunk_times_s: list[float] = field(default_factory=list)
-    refusal: bool = False
-    finish_reason: str | None = None
-    usage: Usage = Usage()
-    done: bool = False
-    error: str | None = None
-
-    def status(self) -> Status:
-        """The status that the finish reason stands for; `malformed` when the stream ended without one."""
-        if self.error is not None:
-            return "api_error"
-        if self.refusal:
-            return "refused"
-        if self.finish_reason is None:
-            return "malformed"
-        return _STATUS_OF_FINISH.get(self.finish_reason, "ok")
-
-
-_STATUS_OF_FINISH: dict[str, Status] = {
-    "stop": "ok", "length": "truncated", "max_tokens": "truncated", "content_filter": "filtered", "refusal": "refused"
-}  # fmt: skip
-
-
 def openai_post(endpoint: Endpoint, request: Request) -> tuple[str, bytes]:
-    """Path below base_url and JSON body of one streamed request."""
-    body: dict[str, Any] = {"model": endpoint.model, "stream": True, "stream_options": {"include_usage": True}}
+    """Path below base_url and JSON body of one request, in the words that the endpoint's capabilities say it understands."""
+    can = endpoint.capabilities
+    body: dict[str, Any] = {"model": endpoint.model, "stream": can.streaming}
+    if can.streaming and can.usage:
+        body["stream_options"] = {"include_usage": True}
     if request.messages is not None:
         path = "/chat/completions"
         body["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
     else:
         path = "/completions"
         body["prompt"] = request.prompt
-    for name in ("max_tokens", "temperature", "top_p", "seed"):
+    body.update(can.neutral)
+    if request.max_tokens is not None:
+        # Text completions never had another name for it.
+        body[can.max_tokens_field if request.messages is not None else "max_tokens"] = request.max_tokens
+    for name in ("temperature", "top_p", "seed"):
         if (value := getattr(request, name)) is not None:
             body[name] = value
     if request.stop:
         body["stop"] = list(request.stop)
     body.update(request.extra)
-    return path, json.dumps(body, ensure_ascii=False).encode()
+    return path, json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def openai_headers(key: str | None) -> list[str]:
+    """The header lines that carry the key."""
+    return [f"Authorization: Bearer {key}"] if key is not None else []
 
 
 def openai_event(answer: Answer, data: bytes, at_s: float) -> str:
@@ -90,46 +52,49 @@ def openai_event(answer: Answer, data: bytes, at_s: float) -> str:
     if data.strip() == b"[DONE]":
         answer.done = True
         return ""
-    try:
-        event = json.loads(data)
-    except ValueError:
-        answer.error = f"the stream held something that is not JSON: {data[:80]!r}"
-        return ""
-    if not isinstance(event, dict):
-        answer.error = f"the stream held JSON that is no object: {data[:80]!r}"
+    if (event := object_in(answer, data)) is None:
         return ""
     if problem := event.get("error"):
-        answer.error = error_text(problem)
+        answer.error = answer.error or error_text(problem) or "an error without a message"
         return ""
     if isinstance(event.get("usage"), dict):
         answer.usage = openai_usage(event["usage"])
-    choice = (event.get("choices") or [{}])[0]
+    choices = event.get("choices")
+    if not choices:
+        return ""
+    choice = choices[0] if isinstance(choices, list) else None
+    if not isinstance(choice, dict):
+        return answer.reject("choices of an unknown shape", data)
     delta = choice.get("delta") or choice.get("message") or {}
-    answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
-    answer.refusal = answer.refusal or bool(delta.get("refusal"))
-    text = delta.get("content") or choice.get("text") or delta.get("refusal") or ""
-    if text:
-        answer.text.append(text)
-    if text or delta.get("reasoning_content") or delta.get("reasoning"):
-        answer.chunk_times_s.append(at_s)
-    return str(text)
+    if not isinstance(delta, dict):
+        return answer.reject("a delta of an unknown shape", data)
+    finish = choice.get("finish_reason")
+    answer.finish_reason = finish if isinstance(finish, str) and finish else answer.finish_reason
+    refusal = text_of(delta.get("refusal"))
+    answer.refusal = answer.refusal or bool(refusal)
+    content = delta.get("content") or choice.get("text")
+    if content and not isinstance(content, str | list):
+        return answer.reject("content that is no text", data)
+    reasoning = text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning")) or _thinking_in(content)
+    return answer.add(at_s, text_of(content) or refusal, reasoning)
 
 
 def openai_usage(usage: dict[str, Any]) -> Usage:
-    """OpenAI's usage object in our terms."""
+    """OpenAI's usage object in our terms (and DeepSeek's name for what the cache held)."""
+    cached = count_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
     return Usage(
-        input_tokens=usage.get("prompt_tokens"),
-        output_tokens=usage.get("completion_tokens"),
-        cache_read_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        input_tokens=count_of(usage.get("prompt_tokens")),
+        output_tokens=count_of(usage.get("completion_tokens")),
+        cache_read_tokens=cached if cached is not None else count_of(usage.get("prompt_cache_hit_tokens")),
+        reasoning_tokens=count_of(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
-def error_text(problem: Any) -> str:
-    """The message inside an error object of whatever shape, on one line, at most 300 characters."""
-    while isinstance(problem, dict):
-        problem = problem.get("message") or problem.get("error") or problem.get("detail") or json.dumps(problem)
-    return " ".join(str(problem).split())[:300]
+def _thinking_in(content: Any) -> str:
+    """Reasoning that comes as a part of the content (Mistral): {"type": "thinking", "thinking": [{"type": "text", "text": …}]}."""
+    if not isinstance(content, list):
+        return ""
+    return "".join(text_of(mapping(part).get("thinking")) for part in content)
 
 
 def openai_json(completion: Completion, *, identity: str, created: int) -> dict[str, Any]:
@@ -159,5 +124,7 @@ def finish_of(completion: Completion) -> str:
     return completion.finish_reason or {"truncated": "length", "filtered": "content_filter"}.get(completion.status, "stop")
 
 
-POST = {"openai": openai_post}
-EVENT = {"openai": openai_event}
+# By wire: the path and body of a request, the headers with its key, and what one event of the response says.
+POST: dict[str, Callable[[Endpoint, Request], tuple[str, bytes]]] = {"openai": openai_post, "anthropic": messages_post}
+HEADERS: dict[str, Callable[[str | None], list[str]]] = {"openai": openai_headers, "anthropic": messages_headers}
+EVENT: dict[str, Callable[[Answer, bytes, float], str]] = {"openai": openai_event, "anthropic": messages_event}

@@ -3,11 +3,13 @@
     with ModelServer(sse("Hello", " you"), pace_s=0.01) as server:
         endpoint = server.endpoint()
 
-A real socket on loopback, so that cut connections, split chunks and slow tokens are what a client really meets.
+A real socket on loopback, so that cut connections, split chunks and slow tokens are what a client really meets. `messages` answers in the
+words of Anthropic's messages API; a number in a script is a pause, CUT drops the connection, HANG says nothing until the client leaves.
 """
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,8 +17,10 @@ from typing import Any
 
 from serving.endpoints import Endpoint
 
-Script = list[bytes] | Callable[[dict[str, Any]], list[bytes]]
+Writes = list[bytes] | list[bytes | float]
+Script = Writes | Callable[[dict[str, Any]], Writes]
 CUT = b"\x00cut the connection here"
+HANG = b"\x00say nothing more"
 
 
 def sse(*pieces: str, finish: str | None = "stop", usage: tuple[int, int] | None = (7, 3), done: bool = True) -> list[bytes]:
@@ -43,11 +47,39 @@ def problem(status: str, message: str, headers: str = "") -> list[bytes]:
     return http([body], status=status, content_type="application/json", headers=headers)
 
 
-class ModelServer:
-    """Serves `script` (the writes of one response, or a function of the request body giving them) until the `with` ends."""
+def messages(*pieces: str, stop: str | None = "end_turn", thinking: str = "", usage: dict[str, int] | None = None) -> list[bytes]:
+    """A streamed answer of the messages API, pings and all; one list entry is one write."""
+    counted = {"input_tokens": 7, "output_tokens": 1, **(usage or {})}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": [], "usage": counted}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "ping"},
+    ]
+    if thinking:
+        events.append({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": thinking}})
+        events.append({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "c2ln"}})
+    events += [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}} for piece in pieces]
+    events.append({"type": "content_block_stop", "index": 0})
+    if stop:
+        events.append({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": None}, "usage": {"output_tokens": 3}})
+        events.append({"type": "message_stop"})
+    return http(named(*events))
 
-    def __init__(self, script: Script, *, pace_s: float = 0.0, close_after: int | None = None) -> None:
-        self.script, self.pace_s, self.close_after = script, pace_s, close_after
+
+def named(*events: dict[str, Any]) -> list[bytes]:
+    """Events of the messages API, each with its name in a line of its own."""
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
+
+
+class ModelServer:
+    """Serves `script` (the writes of one response, or a function of the request body giving them) until the `with` ends.
+
+    `client_left_s` are the perf_counter times at which clients closed a connection that hung.
+    """
+
+    def __init__(self, script: Script, *, pace_s: float = 0.0, close_after: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.script, self.pace_s, self.close_after, self.tls = script, pace_s, close_after, tls
+        self.client_left_s: list[float] = []
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.connections = 0
@@ -66,14 +98,14 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     def endpoint(self, endpoint_id: str = "scripted", **values: Any) -> Endpoint:
-        return Endpoint(id=endpoint_id, wire="openai", model="m", base_url=self.base_url, **values)
+        return Endpoint(**{"id": endpoint_id, "wire": "openai", "model": "m", "base_url": self.base_url, **values})
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -89,26 +121,33 @@ class ModelServer:
                 body = json.loads(await reader.readexactly(length))
                 self.heads.append(head)
                 self.requests.append(body)
-                if not await self._play(writer, self.script(body) if callable(self.script) else self.script):
+                if not await self._play(reader, writer, self.script(body) if callable(self.script) else self.script):
                     break
                 answered += 1
                 if answered == self.close_after:
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
             pass
         finally:
             writer.close()
 
-    async def _play(self, writer: asyncio.StreamWriter, writes: list[bytes]) -> bool:
+    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writes: Writes) -> bool:
         due = time.perf_counter()
         for number, piece in enumerate(writes):
             if piece == CUT:
                 writer.transport.abort()
                 return False
+            if piece == HANG:
+                try:
+                    await reader.read()
+                finally:
+                    self.client_left_s.append(time.perf_counter())
+                return False
             if number:
-                due += self.pace_s
+                due += piece if isinstance(piece, float) else self.pace_s
                 await asyncio.sleep(max(due - time.perf_counter(), 0))
                 self.lateness_s.append(time.perf_counter() - due)
-            writer.write(piece)
-            await writer.drain()
+            if isinstance(piece, bytes):
+                writer.write(piece)
+                await writer.drain()
         return True

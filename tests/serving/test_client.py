@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+import socket
 import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
-from model_server import CUT, ModelServer, http, problem, sse
+from model_server import CUT, HANG, ModelServer, Writes, http, problem, sse
 
-from serving.client import Client, Timeouts, check_reachable
+from serving.client import Client, Timeouts, check_reachable, completion_of, prepare
 from serving.completion import Completion, Request
 from serving.endpoints import Endpoint, Price
 from serving.errors import MissingKey, Unreachable
+from serving.retrying import wait_s
 
 HELLO = Request.user("hello")
 
@@ -110,13 +117,13 @@ def test_a_server_that_cannot_stream_is_read_whole():
         ([*sse("half an ans")[:3], CUT], "malformed", "connection was cut"),
         ([CUT], "api_error", "connection was cut"),
         ([b"SSH-2.0-OpenSSH\r\n"], "api_error", "does not speak HTTP"),
-        (http([b"data: {broken\n\n"]), "api_error", "not JSON"),
+        (http([b"data: {broken\n\n"]), "malformed", "not JSON"),
         (http([b'data: {"error": {"message": "out of memory"}}\n\n']), "api_error", "out of memory"),
     ],
 )
 def test_every_outcome_has_its_status(script: list[bytes], status: str, error: str | None):
     with ModelServer(script) as server:
-        answer = ask(server.endpoint())
+        answer = ask(server.endpoint(), max_retries=0)
     assert answer.status == status
     assert (error is None and answer.error is None) or error in (answer.error or "")
     assert answer.answered == (status == "truncated")
@@ -125,13 +132,14 @@ def test_every_outcome_has_its_status(script: list[bytes], status: str, error: s
 def test_silence_is_a_timeout_not_an_answer():
     with ModelServer(sse("a", "b"), pace_s=2) as server:
         answer = ask(server.endpoint(), timeouts=Timeouts(first_s=0.2, between_s=0.2))
-    assert answer.status == "timeout" and "nothing came" in (answer.error or "")
+    assert answer.status == "timeout" and "no token came within 0.2 s" in (answer.error or "")
 
 
 def test_nobody_listening_is_told_once_and_plainly():
     with ModelServer([]) as server:
         endpoint = server.endpoint()
-    answer = ask(endpoint)
+    answer = ask(endpoint, max_retries=1)
+    assert answer.retries == 1
     assert answer.status == "api_error" and "no connection to 127.0.0.1" in (answer.error or "")
     with pytest.raises(Unreachable, match="'scripted' does not answer at http://127.0.0.1.*start its server"):
         asyncio.run(check_reachable(endpoint))
@@ -172,3 +180,251 @@ def test_sixty_four_streams_at_once_are_timed_as_one(request: pytest.FixtureRequ
     assert all(answer.text == "tok " * 20 for answer in answers)
     # Role chunk after one pace, first content after two: the rest is the client's, the server's and this machine's lateness.
     assert statistics.median(answer.ttft_s for answer in answers) < 0.04 + 0.1
+
+
+# The three steps of asking
+
+
+def test_a_request_is_prepared_once_and_sent_many_times():
+    async def thrice(endpoint: Endpoint) -> list[Completion]:
+        async with Client(max_retries=0) as client:
+            prepared = prepare(endpoint, HELLO)
+            exchanges = [await client.exchange(prepared) for _ in range(3)]
+        return [completion_of(prepared, exchange, None) for exchange in exchanges]
+
+    with ModelServer(sse("Hello", " you")) as server:
+        answers = asyncio.run(thrice(server.endpoint()))
+        asked = ask(server.endpoint())
+    assert server.connections == 2 and server.requests[0] == server.requests[3]
+    assert [(answer.text, answer.status, answer.usage) for answer in answers] == [(asked.text, asked.status, asked.usage)] * 3
+    assert all(0 < answer.ttft_s <= answer.latency_s < 1 for answer in answers)
+
+
+def test_the_key_is_in_no_repr_of_what_is_prepared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TEST_KEY", "sk-secret-123")
+    prepared = prepare(Endpoint(id="x", wire="openai", model="m", base_url="http://localhost/v1", api_key_env="TEST_KEY"), HELLO)
+    assert b"sk-secret-123" in prepared.payload and "sk-secret" not in repr(prepared)
+
+
+# Retries
+
+
+def in_turn(*scripts: Writes) -> Callable[[dict[str, object]], Writes]:
+    left = iter(scripts)
+    return lambda _: next(left)
+
+
+@pytest.mark.parametrize("refusal", ["429 Too Many Requests", "500 Oops", "503 Overloaded"])
+def test_what_the_server_did_not_begin_is_asked_again_with_a_new_clock(refusal: str):
+    with ModelServer(in_turn(problem(refusal, "later", "Retry-After: 0.6\r\n"), sse("now"))) as server:
+        before = datetime.now(UTC)
+        answer = ask(server.endpoint())
+    assert (answer.text, answer.status, answer.retries, len(server.requests)) == ("now", "ok", 1, 2)
+    assert answer.latency_s is not None and answer.latency_s < 0.5, "the wait is not the answer's"
+    assert answer.started_at is not None and answer.started_at - before >= timedelta(seconds=0.6)
+
+
+def test_retries_are_bounded_and_can_be_turned_off():
+    with ModelServer(problem("503 Overloaded", "later", "Retry-After: 0\r\n")) as server:
+        thrice = ask(server.endpoint(), max_retries=2)
+        once = ask(server.endpoint(), max_retries=0)
+    assert (thrice.retries, once.retries, len(server.requests)) == (2, 0, 4)
+    assert thrice.status == once.status == "api_error"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        problem("400 Bad Request", "no"),
+        problem("401 Unauthorized", "no"),
+        problem("404 Not Found", "no"),
+        [*sse("half an ans")[:3], CUT],
+        http([b'data: {"error": {"message": "overloaded", "code": 503}}\n\n']),
+        [CUT],
+    ],
+)
+def test_what_was_refused_or_begun_is_not_asked_again(script: list[bytes]):
+    with ModelServer(script) as server:
+        answer = ask(server.endpoint(), max_retries=5)
+    assert (answer.retries, len(server.requests)) == (0, 1) and not answer.answered
+
+
+def test_a_connection_refused_is_tried_again():
+    async def late(endpoint: Endpoint, port: int) -> Completion:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.writelines(sse("there"))
+            writer.close()
+
+        async with Client(max_retries=8) as client:
+            asked = asyncio.create_task(client.ask(endpoint, HELLO))
+            await asyncio.sleep(0.05)
+            async with await asyncio.start_server(serve, "127.0.0.1", port):
+                return await asked
+
+    with ModelServer([]) as gone:
+        endpoint = gone.endpoint()
+    answer = asyncio.run(late(endpoint, gone.port))
+    assert (answer.text, answer.status) == ("there", "ok") and answer.retries >= 1
+
+
+def test_how_long_to_wait_is_the_servers_word_up_to_a_minute():
+    in_ten = format_datetime(datetime.now(UTC) + timedelta(seconds=10), usegmt=True).encode()
+    assert wait_s(0, {b"retry-after": b"7"}) == 7
+    assert wait_s(0, {b"retry-after": b"7", b"retry-after-ms": b"250"}) == 0.25
+    assert 8 < wait_s(0, {b"retry-after": in_ten}) <= 10
+    assert wait_s(0, {b"retry-after": b"86400"}) == 60
+    assert wait_s(0, {b"retry-after": b"Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    for nonsense in (b"soon", b"-5", b"nan", b"1e9", b"", b"Wed, 99 Oct", b"\xff"):
+        assert 0.05 <= wait_s(0, {b"retry-after": nonsense}) <= 0.5
+
+
+def test_without_a_word_the_wait_doubles_and_is_never_the_same():
+    waits = [[wait_s(retries) for _ in range(200)] for retries in range(12)]
+    assert all(max(drawn) <= min(0.5 * 2**retries, 8) and len(set(drawn)) > 100 for retries, drawn in enumerate(waits))
+    assert statistics.median(waits[3]) > 3 * statistics.median(waits[0])
+
+
+# Patience
+
+ROLE = sse()[1]
+COMMENT = http([b": still here\n\n"])[1]
+HEAD = sse()[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "error"),
+    [
+        ([HANG], Timeouts(first_s=0.2), "no token came within 0.2 s"),
+        ([HEAD, HANG], Timeouts(first_s=0.2), "no token came within 0.2 s"),
+        ([bytes([byte]) for byte in HEAD] * 9, Timeouts(first_s=0.2), "no token came within 0.2 s"),
+        ([HEAD, ROLE, *[COMMENT] * 200], Timeouts(first_s=0.2, between_s=0.1), "no token came within 0.2 s"),
+        ([*sse("a")[:3], *[COMMENT] * 200], Timeouts(between_s=0.2), "no further token came within 0.2 s"),
+        ([*sse(*["a"] * 200)[:-1]], Timeouts(total_s=0.3), "not whole within 0.3 s"),
+        ([HEAD, ROLE, 0.3, *sse("late")[2:3], HANG], Timeouts(first_s=5, between_s=0.2), "no further token came"),
+    ],
+    ids=["never", "headers only", "slow headers", "comments only", "comments after a token", "for ever", "stalled"],
+)
+def test_patience_ends_whatever_the_server_does_instead_of_answering(script: list[bytes], limits: Timeouts, error: str):
+    with ModelServer(script, pace_s=0.01) as server:
+        start = time.perf_counter()
+        answer = ask(server.endpoint(), timeouts=limits)
+        took_s = time.perf_counter() - start
+    assert answer.status == "timeout" and error in (answer.error or "")
+    assert took_s < 2.0 and answer.latency_s is None and answer.ttft_s is None and answer.retries == 0
+
+
+def test_a_slow_start_is_not_taken_for_a_stall():
+    # The first token may take longer than the patience between two, also when the role chunk came at once.
+    with ModelServer([HEAD, ROLE, 0.4, *sse("a", "b")[2:]]) as server:
+        assert ask(server.endpoint(), timeouts=Timeouts(first_s=5, between_s=0.15)).text == "ab"
+
+
+def test_a_connection_that_nobody_accepts_is_a_timeout():
+    async def full(endpoint: Endpoint) -> Completion:
+        async with Client(max_retries=0, timeouts=Timeouts(connect_s=0.2)) as client:
+            return await client.ask(endpoint, HELLO)
+
+    # A proxy that never answers CONNECT: the same wait as for a host that drops packets.
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        answer = asyncio.run(full(Endpoint(id="far", wire="openai", model="m", base_url="https://model.test/v1")))
+    assert (answer.status, answer.error) == ("timeout", "no connection to model.test:443 within 0.2 s")
+
+
+# Cancelling and holding back
+
+
+def test_cancelling_closes_the_connection_at_once():
+    async def give_up(endpoint: Endpoint) -> float:
+        async with Client() as client:
+            began = asyncio.Event()
+            asked = asyncio.create_task(client.ask(endpoint, HELLO, on_text=lambda _: began.set()))
+            await began.wait()
+            asked.cancel()
+            at = time.perf_counter()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            # The client stays open: it is the cancelling, not its end, that must close the connection.
+            await asyncio.sleep(1)
+        return at
+
+    with ModelServer([*sse("a")[:3], HANG]) as server:
+        at = asyncio.run(give_up(server.endpoint()))
+    assert len(server.client_left_s) == 1 and server.client_left_s[0] - at < 0.8
+
+
+def test_what_a_watcher_raises_ends_the_request_and_is_raised():
+    def broken(_: str) -> None:
+        raise LookupError("my own fault")
+
+    async def watched(endpoint: Endpoint) -> None:
+        async with Client() as client:
+            await client.ask(endpoint, HELLO, on_text=broken)
+
+    with ModelServer([*sse("a")[:3], HANG]) as server:
+        with pytest.raises(LookupError, match="my own fault"):
+            asyncio.run(watched(server.endpoint()))
+    assert len(server.client_left_s) == 1
+
+
+def test_a_slow_watcher_holds_the_server_back_and_memory_does_not_grow():
+    piece = "x" * 2**16
+    sent = 0
+
+    def endless(_: dict[str, object]) -> Writes:
+        return [HEAD, *http([f'data: {{"choices":[{{"delta":{{"content":"{piece}"}}}}]}}\n\n'.encode()])[1:2] * 4000]
+
+    async def watch(endpoint: Endpoint) -> int:
+        def slowly(text: str) -> None:
+            nonlocal sent
+            sent += 1
+            time.sleep(0.02)
+
+        async with Client() as client:
+            asked = asyncio.create_task(client.ask(endpoint, HELLO, on_text=slowly))
+            tracemalloc.start()
+            await asyncio.sleep(1)
+            grown, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        return grown
+
+    with ModelServer(endless) as server:
+        grown = asyncio.run(watch(server.endpoint()))
+        written = len(server.lateness_s)
+    # What the server could write is bounded by the sockets' buffers, of a stream of 260 MB.
+    assert 2 < sent < 60 and written < sent + 200
+    assert grown < 40e6
+
+
+def test_a_response_without_end_is_cut_off_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.connection.MAX_RESPONSE_BYTES", 2**20)
+    with ModelServer([HEAD, *http([b": " + b"x" * 2**16])[1:2] * 200]) as server:
+        body = ask(server.endpoint())
+    with ModelServer([b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"x" * 1000 + b"\r\n"] * 5000]) as server:
+        head = ask(server.endpoint())
+    assert body.status == "malformed" and "exceeds 1048576 bytes" in (body.error or "")
+    assert head.status == "api_error" and "exceeds 1048576 bytes" in (head.error or "")
+
+
+def test_a_redirect_is_an_error_that_names_the_remedy():
+    with ModelServer(http([], status="301 Moved", headers="Location: https://elsewhere.test/v1\r\n")) as server:
+        answer = ask(server.endpoint())
+    assert (
+        answer.status == "api_error" and "https://elsewhere.test/v1" in (answer.error or "") and "correct base_url" in (answer.error or "")
+    )
+
+
+def test_a_body_without_a_length_ends_where_the_connection_ends():
+    events = [piece.split(b"\r\n", 1)[1].rsplit(b"\r\n", 1)[0] for piece in sse("a", "b", usage=None, done=False)[1:-1]]
+    pieces: list[str] = []
+
+    async def watched(endpoint: Endpoint) -> Completion:
+        async with Client() as client:
+            return await client.ask(endpoint, HELLO, on_text=pieces.append)
+
+    with ModelServer([b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", *events], close_after=1) as server:
+        answer = asyncio.run(watched(server.endpoint()))
+    assert (answer.text, answer.status, pieces) == ("ab", "ok", ["a", "b"])

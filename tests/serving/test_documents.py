@@ -16,7 +16,7 @@ GOOD = "endpoints:\n- {id: a, wire: openai, model: m, base_url: 'http://127.0.0.
     [
         (
             GOOD + ", pricee: {usd_per_hour: 2}}",
-            r"x\.yaml: endpoints\[0\]\.pricee: unknown key\. Did you mean 'price'\? Known keys: api_key_env",
+            r"x\.yaml: endpoints\[0\]\.pricee: unknown key\. Did you mean 'price'\? Known keys: .*api_key_env",
         ),
         (GOOD + ", price: {usd_per_hou: 2}}", r"endpoints\[0\]\.price\.usd_per_hou: unknown key\. Did you mean 'usd_per_hour'\?"),
         (GOOD + ", price: {input_usd_per_mtok: 2}}", "needs both input_usd_per_mtok and output_usd_per_mtok"),

@@ -1,0 +1,155 @@
+"""From the bytes of an exchange to a Completion: while they arrive when somebody watches, else after the end.
+
+completion = completion_of(prepared, exchange, started_at)
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from serving.answer import Answer, SSEReader, error_text
+from serving.completion import Completion, Status, Usage
+from serving.connection import Exchange
+from serving.prepared import Prepared
+from serving.prices import cost_usd
+from serving.tokens import count_usage
+from serving.wires import EVENT
+
+# Shorter keys (EMPTY, token-abc) are placeholders and everyday words: taken out of errors, but not out of what a model wrote.
+_KEY_LENGTH = 20
+
+
+class Reader:
+    """Reads one exchange into an Answer, as far as it has come."""
+
+    def __init__(self, wire: str, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.answer = Answer()
+        self._event = EVENT[wire]
+        self._events = SSEReader()
+        self._taken = 0
+        self._closed = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether the response is a stream of events; a server that does not say is believed to stream."""
+        return b"text/event-stream" in self.exchange.headers.get(b"content-type", b"text/event-stream").lower()
+
+    def read(self) -> Iterator[str]:
+        """The text of each event that was not read before."""
+        exchange, answer = self.exchange, self.answer
+        if not 200 <= exchange.status < 300:
+            return
+        if self.streams:
+            sent_ns, event, feed = exchange.sent_ns, self._event, self._events.feed
+            for at_ns, piece in exchange.body[self._taken :]:
+                self._taken += 1
+                for data in feed(piece):
+                    if text := event(answer, data, (at_ns - sent_ns) / 1e9):
+                        yield text
+        if exchange.complete and not self._closed:
+            self._closed = True
+            at_s = (exchange.ended_ns - exchange.sent_ns) / 1e9
+            if self.streams:
+                for data in self._events.close():
+                    if text := self._event(answer, data, at_s):
+                        yield text
+            elif text := self._event(answer, b"".join(piece for _, piece in exchange.body), at_s):
+                # One document: its text has a latency but no first token of its own.
+                answer.chunk_times_s.clear()
+                yield text
+
+    def last_token_ns(self) -> int | None:
+        """When the last token so far arrived (for a response that is no stream: its last byte); None before the first."""
+        for _ in self.read():
+            pass
+        if self.answer.chunk_times_s:
+            return self.exchange.sent_ns + int(self.answer.chunk_times_s[-1] * 1e9)
+        if not self.streams and self.exchange.body:
+            return self.exchange.body[-1][0]
+        return None
+
+
+def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime | None, *, reader: Reader | None = None) -> Completion:
+    """What came back, in our terms: text, tokens, times, dollars and a status. Raises nothing for what a server sent.
+
+    Times count from `exchange.sent_ns`, the writing of the last attempt; `started_at` is the same moment on the calendar.
+    `reader` is one that has read a part of this exchange already. Only a whole response has a latency.
+    """
+    reader = reader or Reader(prepared.endpoint.wire, exchange)
+    for _ in reader.read():
+        pass
+    answer = reader.answer
+    status, problem = _outcome(exchange, answer)
+    text, finish = whole_text("".join(answer.text)), answer.finish_reason
+    if not prepared.endpoint.capabilities.stop and (ends := [text.find(stop) for stop in prepared.request.stop or () if stop in text]):
+        # What a server that ignores stop sequences wrote beyond them is no part of the answer (it was paid for: usage stands).
+        text, finish, status = text[: min(ends)], "stop", "ok" if status == "truncated" else status
+    usage, source = _usage(prepared, answer, text, whole=exchange.complete)
+    times = answer.chunk_times_s
+    whole = exchange.complete and 200 <= exchange.status < 300
+    return Completion(
+        endpoint=prepared.endpoint.id,
+        request=prepared.request,
+        text=without_secrets(text, prepared.secrets, at_least=_KEY_LENGTH),
+        finish_reason=None if finish is None else without_secrets(whole_text(finish), prepared.secrets),
+        usage=usage,
+        usage_source=source,
+        started_at=started_at,
+        ttft_s=times[0] if whole and times else None,
+        latency_s=(exchange.ended_ns - exchange.sent_ns) / 1e9 if whole else None,
+        chunk_times_s=tuple(times),
+        cost_usd=cost_usd(prepared.endpoint, usage, started_at),
+        status=status,
+        error=None if problem is None else without_secrets(whole_text(problem), prepared.secrets)[:300],
+        retries=exchange.retries,
+    )
+
+
+def without_secrets(text: str, secrets: tuple[str, ...], *, at_least: int = 1) -> str:
+    """The text with [key] in place of every secret of at least so many characters."""
+    for secret in secrets:
+        if len(secret) >= at_least and secret in text:
+            text = text.replace(secret, "[key]")
+    return text
+
+
+def whole_text(text: str) -> str:
+    """Text that can be written as UTF-8: halves of one character that came in two events are joined, single ones replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _outcome(exchange: Exchange, answer: Answer) -> tuple[Status, str | None]:
+    if exchange.timed_out:
+        return "timeout", exchange.failure
+    if exchange.status and not 200 <= exchange.status < 300:
+        return "api_error", f"HTTP {exchange.status}: {_explanation(exchange)}"
+    if exchange.failure is not None:
+        return ("malformed" if exchange.status else "api_error"), exchange.failure
+    return answer.status(), answer.problem()
+
+
+def _explanation(exchange: Exchange) -> str:
+    import json
+
+    if exchange.status < 400:
+        where = exchange.headers.get(b"location", b"").decode("utf-8", "replace")
+        return f"the server sends us elsewhere{f' ({where})' if where else ''}; correct base_url"
+    content = b"".join(piece for _, piece in exchange.body)
+    try:
+        return error_text(json.loads(content))
+    except (ValueError, RecursionError):
+        return error_text(content.decode("utf-8", "replace")) or "no explanation"
+
+
+def _usage(prepared: Prepared, answer: Answer, text: str, *, whole: bool) -> tuple[Usage, Literal["server", "tokenizer"] | None]:
+    """The server's counts, else those of the endpoint's tokenizer, else nothing."""
+    if answer.usage != Usage():
+        return answer.usage, "server"
+    if prepared.endpoint.tokenizer is None or not whole or answer.status() == "api_error":
+        return answer.usage, None
+    return count_usage(prepared.endpoint.tokenizer, prepared.request, text, "".join(answer.reasoning)), "tokenizer"

@@ -1,0 +1,151 @@
+"""No bytes that a server can send break the client: however they are split the completion is the same, and nothing raises or hangs."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from model_server import http, messages, named, problem, sse
+
+from serving.answer import SSEReader
+
+STREAMS = Path(__file__).parent / "streams.py"
+spec = importlib.util.spec_from_file_location("streams", STREAMS)
+assert spec is not None and spec.loader is not None
+streams = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(streams)
+essence, receive, split = streams.essence, streams.receive, streams.split
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+WHOLE = [
+    b"".join(sse("Hello", " you, ", "Grüße 世界 😀")),
+    b"".join(sse("a", "b", done=False, usage=None)),
+    b"".join(messages("Hel", "lo", thinking="hmm")),
+    b"".join(problem("429 Too Many Requests", "slow down", "Retry-After: 1\r\n")),
+    HEAD + b'\xef\xbb\xbf: hi\r\rdata: {"choices":\rdata: [{"delta":{"content":"x"},"finish_reason":"stop"}]}\r\n\r\ndata\n\n',
+    b"HTTP/1.1 100 Continue\r\n\r\n" + b"".join(sse("after")),
+    b"".join(sse("twice")) * 2,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 58\r\nContent-Type: application/json\r\n\r\n"
+    b'{"choices":[{"message":{"content":"x"},"finish_reason":1}]}',
+]
+CUTS = st.lists(st.integers(0, 4000), max_size=12)
+WIRES = st.sampled_from(["openai", "anthropic"])
+NAMES = ["choices", "delta", "usage", "error", "type", "message", "content", "content_block", "stop_reason", "finish_reason", "text"]
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([None, True, -1, 3, 1e99, "", "x", "stop", "text", "error", "\ud83d", [], {}]) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=2),
+    max_leaves=4,
+)
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A stream as servers send it, with a few bytes changed, doubled or lost."""
+    stream = bytearray(draw(st.sampled_from(WHOLE)))
+    for _ in range(draw(st.integers(0, 4))):
+        place = draw(st.integers(0, len(stream) - 1))
+        stream[place : place + draw(st.integers(0, 3))] = draw(
+            st.binary(max_size=3) | st.sampled_from([b"\r", b"\n", b"\r\n\r\n", b"data:"])
+        )
+    return bytes(stream)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> dict[str, Any]:
+    """An event with the names that the dialects know, and anything at all as their values."""
+    event = draw(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3))
+    if draw(st.booleans()):
+        event["choices"] = draw(st.lists(st.dictionaries(st.sampled_from([*NAMES, "refusal", "reasoning"]), JSON, max_size=3), max_size=2))
+    if draw(st.booleans()):
+        kinds = ["message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop", "message", "ping", "error"]
+        event["type"] = draw(st.sampled_from(kinds))
+    return event
+
+
+@given(stream=damaged() | st.binary(max_size=400), cuts=CUTS, wire=WIRES, watched=st.booleans())
+@quick
+def test_however_a_stream_is_split_the_completion_is_the_same(stream: bytes, cuts: list[int], wire: str, watched: bool):
+    whole = essence(receive([stream], wire=wire))
+    assert essence(receive(split(stream, cuts), wire=wire, watched=watched)) == whole
+
+
+PARTS = [b"data", b":", b" ", b"\r", b"\n", b"{}", b"\xef\xbb\xbf", b"data: a\n\n", b"data: b\n", b"data: c\rdata: d\n\n", b": e\n\n"]
+
+
+@given(pieces=st.lists(damaged() | st.sampled_from(PARTS), max_size=6))
+@example(pieces=[b"data: a\n\n", b"data: c\rdata: d\n\n"])
+@example(pieces=[b": e\n\n", b"data: b\n", b"data: a\n\n"])
+@quick
+def test_the_event_reader_says_the_same_byte_by_byte(pieces: list[bytes]):
+    whole, piecewise, bytewise = SSEReader(), SSEReader(), SSEReader()
+    body = b"".join(pieces)
+    together = [*whole.feed(body), *whole.close()]
+    assert [event for piece in pieces for event in piecewise.feed(piece)] + piecewise.close() == together
+    assert [event for place in range(len(body)) for event in bytewise.feed(body[place : place + 1])] + bytewise.close() == together
+
+
+@pytest.mark.parametrize("stream", WHOLE)
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_every_single_place_to_cut_gives_the_same_completion(stream: bytes, wire: str):
+    whole = essence(receive([stream], wire=wire))
+    for place in range(len(stream)):
+        assert essence(receive([stream[:place], stream[place:]], wire=wire)) == whole
+
+
+@given(shapes=st.lists(events() | JSON, min_size=1, max_size=4), wire=WIRES)
+@example(shapes=[{"choices": None, "delta": 3}], wire="openai")
+@example(shapes=[{"choices": [{"delta": 3}], "usage": [1]}], wire="openai")
+@example(shapes=[{"choices": {"0": {}}}], wire="openai")
+@example(shapes=[{"choices": [{"delta": {"content": {"a": 1}}, "finish_reason": []}]}], wire="openai")
+@example(shapes=[{"type": "message", "content": 3, "usage": [1]}], wire="anthropic")
+@example(shapes=[{"type": "message_delta", "delta": 3, "usage": {"output_tokens": -1}}], wire="anthropic")
+@quick
+def test_json_of_any_shape_gives_a_completion(shapes: list[Any], wire: str):
+    lines = [f"data: {json.dumps(shape)}\n\n".encode() for shape in shapes]
+    receive([b"".join(http(lines))], wire=wire)
+    receive([b"".join(http([json.dumps(shapes[0]).encode()], content_type="application/json"))], wire=wire)
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_json_deeper_than_the_stack_is_malformed(wire: str):
+    assert receive([HEAD + b"data: " + b"[" * 200_000 + b"\n\n"], wire=wire).status == "malformed"
+    assert receive([b"HTTP/1.1 500 No\r\n\r\n" + b'{"error":' * 100_000], wire=wire).status == "api_error"
+
+
+def test_shapes_that_hold_no_answer_are_malformed_and_say_why():
+    for shape in ({"choices": [{"delta": 3}]}, {"choices": "x"}, {"choices": [{"delta": {"content": 5}}]}, [1], 5, "x"):
+        completion = receive([HEAD + f"data: {json.dumps(shape)}\n\n".encode()])
+        assert completion.status == "malformed" and "the stream held" in (completion.error or "")
+    assert receive([HEAD + b"".join(named({"type": "message", "content": 3}))], wire="anthropic").status == "malformed"
+
+
+@pytest.mark.slow
+@given(
+    stream=damaged() | st.binary(max_size=2000), cuts=CUTS, wire=WIRES, watched=st.booleans(), shapes=st.lists(events() | JSON, max_size=5)
+)
+@settings(max_examples=30_000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(1200)
+def test_a_long_search_finds_nothing(stream: bytes, cuts: list[int], wire: str, watched: bool, shapes: list[Any]):
+    whole = essence(receive([stream], wire=wire))
+    assert essence(receive(split(stream, cuts), wire=wire, watched=watched)) == whole
+    body = b"".join(f"data: {json.dumps(shape)}\n\n".encode() for shape in shapes)
+    assert essence(receive([HEAD, *split(body, cuts)], wire=wire)) == essence(receive([HEAD + body], wire=wire))
+
+
+@pytest.mark.slow
+def test_coverage_guided_fuzzing_finds_nothing(tmp_path: Path):
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris is not installed (pip install atheris)")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number, stream in enumerate(WHOLE):
+        (corpus / f"{number}").write_bytes(bytes([1 + 128 * (b"message_start" in stream), 3, 50, 7]) + stream)
+    command = [sys.executable, str(STREAMS), "-max_total_time=120", "-rss_limit_mb=4096", "-timeout=20", str(corpus)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
