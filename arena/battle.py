@@ -232,11 +232,11 @@ class Arena:
 
 
 def contenders(endpoints: dict[str, Endpoint], *, demo: bool) -> dict[str, Endpoint]:
-    """The endpoints that may fight: those without a key or with their key set; shipped recordings only in the demo."""
+    """The endpoints that may fight: those that chat, without a key or with their key set; shipped recordings only in the demo."""
     able: dict[str, Endpoint] = {}
     for name, endpoint in endpoints.items():
         shipped = endpoint.recording is not None and CATALOGUE.parent in endpoint.recording.parents
-        if shipped and not demo:
+        if (shipped and not demo) or not endpoint.capabilities.chat:
             continue
         try:
             endpoint.api_key()

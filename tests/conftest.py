@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BAKEOFF_RESULTS", "BAKEOFF_CATALOGUE", "OPENAI_API_KEY"):
+    for name in ("BAKEOFF_RESULTS", "BAKEOFF_CATALOGUE", "BAKEOFF_PRICES", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
