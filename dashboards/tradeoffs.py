@@ -63,7 +63,8 @@ def _latest(stamp: tuple[tuple[str, int], ...]) -> tuple[list[dict[str, Any]], l
     for name, _ in stamp:
         folder = Path(name)
         try:
-            if read_run_record(folder).finished_at is None:
+            # A run of `evals load` has no scores to set against anything.
+            if read_run_record(folder).finished_at is None or (folder / "load.json").exists():
                 continue
             found |= _rows_of(folder)
         except BakeoffError as error:

@@ -1,6 +1,7 @@
-"""`evals`: run a suite, list what there is, show a run's report.
+"""`evals`: run a suite, make load, list what there is, show a run's report.
 
 evals run suites/demo.yaml
+evals load --endpoint my-llama --concurrency 32
 evals run demo --endpoint my-llama --limit 200 --json
 """
 
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evals.cost_command import cost
+from evals.load.command import load, show_run
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from evals.runs import RunFiles
 
 app = new_command("Which model is right more often, how fast, and at what cost.")
+app.command()(load)
 
 
 @app.command()
@@ -77,7 +81,12 @@ def report(
     from evals.report import to_markdown
     from evals.runs import find_run, read_run
 
-    found = [read_run(find_run(name, results)) for name in names]
+    folders = [find_run(name, results) for name in names]
+    if any((folder / "load.json").is_file() for folder in folders):
+        for folder in folders:
+            show_run(folder, markdown=markdown, as_json=as_json)
+        return
+    found = [read_run(folder) for folder in folders]
     if as_json:
         documents = [_document(files) for files in found]
         emit_json(documents[0] if len(documents) == 1 else documents)
@@ -110,6 +119,9 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     emit(f"runs in {results / 'runs'}:" if runs else f"runs in {results / 'runs'}: none yet; try 'evals run demo'")
     for kept_run in runs:
         emit(f"  {kept_run.run_id}  {len(kept_run.endpoints)} endpoints{'' if kept_run.finished_at else ', did not finish'}")
+
+
+app.command()(cost)
 
 
 def _show(files: "RunFiles", as_json: bool) -> None:

@@ -7,7 +7,9 @@
         ├── TaskError             a task that cannot be loaded, or that the endpoint cannot be asked
         ├── UnknownRun            no such run, or one that did not finish
         ├── RunExists             the folder named with --out already holds something
-        └── NothingAnswered       the run was kept, but no request of it was answered
+        ├── NothingAnswered       the run was kept, but no request of it was answered
+        ├── LoadError             a load that cannot be made: options that contradict each other, a trace that cannot be read
+        └── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
 
 A suite file that does not say what it must is a DocumentError. A request that fails raises nothing: it is counted, never scored.
 """
@@ -41,3 +43,11 @@ class RunExists(EvalsError):
 
 class NothingAnswered(EvalsError):
     """Not one request of the run was answered, so there is nothing to score."""
+
+
+class LoadError(EvalsError):
+    """A load that cannot be made as it was asked for: an option's value, two options at odds, a trace or a stored run that does not fit."""
+
+
+class CostError(EvalsError):
+    """A bill that cannot be made from what was given."""

@@ -23,7 +23,7 @@ from serving.errors import did_you_mean
 Verdict = Literal["correct", "wrong", "unparsed"]
 AnyNoun = TypeVar("AnyNoun", bound=Noun)
 HERE = Path(__file__).parent
-DISTRIBUTIONS = ("bakeoff", "lm_eval", "datasets", "numpy")
+DISTRIBUTIONS = ("bakeoff", "lm_eval", "datasets", "numpy", "genai-prices")
 
 
 class Run(Noun):

@@ -98,7 +98,7 @@ def test_a_run_without_any_answer_fails_but_is_kept(evals: Evals, results: Path)
 
 def test_failures_among_answers_are_told_on_stderr(evals: Evals, results: Path) -> None:
     turns = iter(range(100))
-    with ModelServer(lambda body: problem("503 Service Unavailable", "busy") if next(turns) == 0 else sse("[Yes]")) as server:
+    with ModelServer(lambda body: problem("400 Bad Request", "busy") if next(turns) == 0 else sse("[Yes]")) as server:
         register(server.endpoint("shaky"), results)
         code, out, err = evals("run", "demo", "--endpoint", "shaky", "--limit", "3", "--results", results, "--json")
     assert code == 0

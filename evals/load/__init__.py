@@ -1,0 +1,1 @@
+"""How fast an endpoint is under a load that we decide: `evals load`."""
