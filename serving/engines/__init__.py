@@ -1,41 +1,49 @@
-"""Engines: servers for weights of one's own, as subprocesses that are started, waited for, registered and stopped whole.
+"""Engines: servers for weights of one's own, as subprocesses that are started, waited for, probed, registered and stopped whole.
 
     with up(Path("results/trainings/ID/merged"), results=Path("results")) as engine:
         engine.endpoint        # registered under results/endpoints/ while the with lasts
 
-Each engine is a module with `command(...)` (what to run) and `READY` (the path that answers 200 when it can be asked).
+Each engine is a module of the shape in launch.py, in an environment of its own (environments.py).
 """
 
-import os
 import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.command import say
 from serving.documents import parse_document
 from serving.endpoints import Endpoint, load_endpoints, register, unregister
-from serving.engines import leash, transformers
-from serving.errors import EngineFailed, did_you_mean
+from serving.engines import llamacpp, mlx, transformers, vllm
+from serving.engines.environments import interpreter
+from serving.engines.launch import Launch, Recipe
+from serving.engines.process import Process, answers, last_words, start, stop, wait_until_ready
+from serving.errors import EngineFailed, Unreachable, did_you_mean
 from serving.listening import claim_port
+from serving.probe import Probe, look_now
 
-ENGINES = {"transformers": transformers}
-# The leash needs its own grace and a little more.
-_GRACE_S = leash.GRACE_S + 4.0
+ENGINES: dict[str, Recipe] = {"vllm": vllm, "transformers": transformers, "llamacpp": llamacpp, "mlx": mlx}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an engine is started: LoRA adapters by name, the engine's own settings, whether it may be installed, how long to wait."""
+
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    install: bool = False
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A server that runs: its endpoint, where it logs, and the process (leader of a group of its own) that ends when the engine does."""
+    """A server that runs: its endpoints, what the probe saw, where it logs, and the process (leader of a group of its own)."""
 
     endpoint: Endpoint
-    process: "subprocess.Popen[bytes]"
+    adapters: tuple[Endpoint, ...]
+    probe: Probe
+    process: Process
     log_path: Path
 
 
@@ -43,82 +51,123 @@ class Engine:
 def up(
     model: Path,
     *,
+    results: Path,
     engine: str = "transformers",
     endpoint_id: str | None = None,
     port: int | None = None,
-    results: Path,
-    timeout_s: float = 180.0,
+    options: Options | None = None,
 ) -> Iterator[Engine]:
-    """Serve a model folder while the `with` lasts, registered as an endpoint once it answers.
+    """Serve a model while the `with` lasts, registered as an endpoint once it answers, each adapter as one of its own.
 
-    However this process ends, also by SIGTERM or SIGKILL, the engine's processes end and the endpoint is unregistered (see leash.py).
-    Raises EngineFailed when the folder holds no model, the engine is unknown or did not become ready (with its last words), or the id is
-    in use; ServingError when the port is taken; DocumentError for an id that cannot be one.
+    However this process ends, also by SIGTERM or SIGKILL, the engine's processes end and the endpoints are unregistered (see leash.py).
+    Raises EngineFailed when there is no such model, the engine is unknown, not installed, or did not become ready (with its last words),
+    or an id is in use; ServingError when the port is taken; DocumentError for an id that cannot be one.
     """
-    _check(model, engine)
-    module = ENGINES[engine]
+    options = options or Options()
+    recipe = recipe_of(engine)
+    recipe.check(model)
+    _check_adapters(engine, options.adapters)
     port = _free_port(port)
     endpoint = describe(model, engine=engine, endpoint_id=endpoint_id, port=port)
-    _check_id(endpoint, results)
+    adapters = tuple(describe_adapter(endpoint, name, path) for name, path in options.adapters.items())
+    for one in (endpoint, *adapters):
+        _check_id(one, results)
+    python = interpreter(recipe, engine, install=options.install)
     log_path = results / "endpoints" / f"{endpoint.id}.log"
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    held = [str(log_path.with_name(f"{endpoint.id}.yaml").resolve()), str(endpoint.base_url), *module.command(model.resolve(), port)]
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", leash.__file__, *held], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            env={**os.environ, **module.ENVIRONMENT},
-        )  # fmt: skip
+    absolute = {name: path.resolve() for name, path in options.adapters.items()}
+    process = start(
+        recipe.command(Launch(model.resolve(), port, python, absolute, options.settings)),
+        variables=recipe.environment(),
+        endpoint_file=log_path.with_name(f"{endpoint.id}.yaml"),
+        base_url=str(endpoint.base_url),
+        log_path=log_path,
+    )
     try:
-        _wait_until_ready(process, f"http://127.0.0.1:{port}{module.READY}", log_path, timeout_s)
-        _warm_up(endpoint, log_path)
-        register(endpoint, results)
-        yield Engine(endpoint, process, log_path)
+        url = str(endpoint.base_url).removesuffix("/v1") + recipe.READY
+        wait_until_ready(process, url, log_path=log_path, within_s=options.timeout_s or recipe.READY_WITHIN_S)
+        probe = _probed(endpoint, process, log_path)
+        endpoint = endpoint.model_copy(update={"capabilities": probe.capabilities})
+        adapters = tuple(one.model_copy(update={"capabilities": probe.capabilities}) for one in adapters)
+        for one in (endpoint, *adapters):
+            register(one, results)
+        yield Engine(endpoint, adapters, probe, process, log_path)
     finally:
         # First, so that nobody asks what is about to stop.
-        unregister(endpoint.id, results)
-        _stop(process)
+        for one in (endpoint, *adapters):
+            unregister(one.id, results)
+        stop(process)
 
 
-def serve_forever(model: Path, *, engine: str, endpoint_id: str | None, port: int | None, results: Path) -> None:
+def serve_forever(
+    model: Path, *, results: Path, engine: str, endpoint_id: str | None = None, port: int | None = None, options: Options | None = None
+) -> None:
     """`serving up`: in the foreground until Ctrl-C or SIGTERM. Raises EngineFailed when the engine ends by itself."""
 
-    def stop(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with up(model, engine=engine, endpoint_id=endpoint_id, port=port, results=results) as running:
-            say(f"{running.endpoint.id} at {running.endpoint.base_url} (log: {running.log_path}); Ctrl-C stops it")
+        say(f"starting {engine} on {model}")
+        with up(model, results=results, engine=engine, endpoint_id=endpoint_id, port=port, options=options) as running:
+            say("probed: " + ", ".join(f"{name} {found}" for name, found in running.probe.checks.items()))
+            for endpoint in (running.endpoint, *running.adapters):
+                say(f"{endpoint.id} at {endpoint.base_url} (log: {running.log_path}); Ctrl-C stops it")
             code = running.process.wait()
-            raise EngineFailed(f"engine '{engine}' ended by itself (exit code {code}): {_last_words(running.log_path)}")
+            raise EngineFailed(f"engine '{engine}' ended by itself (exit code {code}): {last_words(running.log_path)}")
     except KeyboardInterrupt:
         say("stopped")
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
+def recipe_of(engine: str) -> Recipe:
+    """The engine's module. Raises EngineFailed with the nearest name."""
+    if engine not in ENGINES:
+        raise EngineFailed(f"no engine '{engine}'.{did_you_mean(engine, list(ENGINES))} Known: {', '.join(ENGINES)}")
+    return ENGINES[engine]
+
+
 def describe(model: Path, *, engine: str, endpoint_id: str | None, port: int) -> Endpoint:
     """The endpoint that this model will be: open weights, nothing leaves the machine; a training of ours is linked by its id."""
-    folder = model.resolve()
-    training = folder.parent.name if folder.name == "merged" and (folder.parent / "training.json").is_file() else None
+    path = model.resolve()
+    training = path.parent.name if path.name == "merged" and (path.parent / "training.json").is_file() else None
     values = {
-        "id": endpoint_id or training or folder.name,
+        "id": endpoint_id or training or (path.stem if path.is_file() else path.name),
         "wire": "openai",
-        "model": ENGINES[engine].served_name(folder),
+        "model": ENGINES[engine].served_name(path),
         "base_url": f"http://127.0.0.1:{port}/v1",
         "engine": engine,
         "open_weights": True,
         "data_leaves": False,
         "outputs_trainable": True if training else None,
-        "capabilities": {"chat": _has_chat_template(folder), "completions": True, "usage": True, "logprobs": False},
+        # What the engine is known for; the probe has the last word.
+        "capabilities": {"completions": True, **ENGINES[engine].DIALECT},
         "training_id": training,
     }
+    if (path / "tokenizer.json").is_file():
+        values["tokenizer"] = path / "tokenizer.json"
     return parse_document(values, Endpoint, where="the endpoint to serve (choose another --id)")
 
 
-def _has_chat_template(folder: Path) -> bool:
-    config = folder / "tokenizer_config.json"
-    return (folder / "chat_template.jinja").is_file() or (config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8"))
+def describe_adapter(base: Endpoint, name: str, path: Path) -> Endpoint:
+    """The endpoint of a LoRA adapter on the server of `base`; a training of ours is linked by its id."""
+    folder = path.resolve().parent
+    training = folder.name if (folder / "training.json").is_file() else None
+    values = base.model_dump(exclude_defaults=True) | {"id": name, "model": name, "adapter_of": base.id, "training_id": training}
+    values["outputs_trainable"] = True if training else base.outputs_trainable
+    return parse_document(values, Endpoint, where="the adapter to serve (choose another name: --lora NAME=PATH)")
+
+
+def _check_adapters(engine: str, adapters: Mapping[str, Path]) -> None:
+    if not adapters:
+        return
+    if not ENGINES[engine].LOADS_ADAPTERS:
+        raise EngineFailed(
+            f"engine '{engine}' loads no adapters: merge it first (trainers merge ID) and serve the merged folder, or --engine vllm"
+        )
+    for path in adapters.values():
+        vllm.rank_of(path)
 
 
 def _check_id(endpoint: Endpoint, results: Path) -> None:
@@ -126,23 +175,12 @@ def _check_id(endpoint: Endpoint, results: Path) -> None:
     known = load_endpoints(results).get(endpoint.id)
     if known is None:
         return
-    if known.engine != endpoint.engine or known.base_url is None:
+    # Only what was started here has a log: what was attached may be down for a while and is still another's.
+    log_path = results / "endpoints" / f"{known.adapter_of or known.id}.log"
+    if known.engine not in ENGINES or known.base_url is None or not log_path.is_file():
         raise EngineFailed(f"'{endpoint.id}' is the id of another endpoint; choose one with --id")
-    try:
-        with urllib.request.urlopen(known.base_url.removesuffix("/v1") + ENGINES[str(endpoint.engine)].READY, timeout=5):
-            pass
-    except OSError:
-        return
-    raise EngineFailed(f"'{endpoint.id}' is being served already at {known.base_url}; stop that first, or choose another --id")
-
-
-def _check(model: Path, engine: str) -> None:
-    if engine not in ENGINES:
-        raise EngineFailed(f"no engine '{engine}'.{did_you_mean(engine, list(ENGINES))} Known: {', '.join(ENGINES)}")
-    if not (model / "config.json").is_file():
-        what = "no such folder" if not model.exists() else "holds no config.json"
-        raise EngineFailed(f"{model}: {what}; name a folder with a model's weights, config and tokenizer")
-    ENGINES[engine].check()
+    if answers(known.base_url.removesuffix("/v1") + ENGINES[known.engine].READY):
+        raise EngineFailed(f"'{endpoint.id}' is being served already at {known.base_url}; stop that first, or choose another --id")
 
 
 def _free_port(port: int | None) -> int:
@@ -150,68 +188,10 @@ def _free_port(port: int | None) -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log_path: Path, timeout_s: float) -> None:
-    limit = time.monotonic() + timeout_s
-    while True:
-        if (code := process.poll()) is not None:
-            raise EngineFailed(f"the engine ended at its start (exit code {code}): {_last_words(log_path)}")
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:
-                if response.status == 200:
-                    return
-        except (OSError, urllib.error.URLError):
-            pass
-        if time.monotonic() > limit:
-            raise EngineFailed(f"the engine was not ready within {timeout_s:g} s: {_last_words(log_path)} (log: {log_path})")
-        time.sleep(0.1)
-
-
-def _warm_up(endpoint: Endpoint, log_path: Path) -> None:
-    """One short question: the first battle must not pay for what engines set up lazily, and a model that cannot answer is told now."""
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-
-    from serving.client import Client
-    from serving.completion import Request
-
-    question = Request.user("Hello", max_tokens=4) if endpoint.capabilities.chat else Request(prompt="Hello", max_tokens=4)
-
-    async def once() -> None:
-        async with Client() as client:
-            completion = await client.ask(endpoint, question)
-        if not completion.answered:
-            raise EngineFailed(f"the engine started but gave no answer ({completion.status}: {completion.error}): {_last_words(log_path)}")
-
-    # In a thread of its own, because whoever calls may be inside a running loop.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(once())).result()
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let the leash go, then end what is left of the process group: SIGTERM, and SIGKILL after the grace."""
-    if process.stdin is not None:
-        process.stdin.close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
-        try:
-            process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
-        if number is signal.SIGTERM and not _group_lives(process.pid):
-            return
-
-
-def _group_lives(group: int) -> bool:
+def _probed(endpoint: Endpoint, process: Process, log_path: Path) -> Probe:
+    """Also warms up: the first battle must not pay for what engines set up lazily, and a model that cannot answer is told now."""
     try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _last_words(log_path: Path) -> str:
-    lines = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-3:])[-600:] or "it said nothing"
+        return look_now(endpoint)
+    except Unreachable as error:
+        ended = "" if process.poll() is None else " and ended"
+        raise EngineFailed(f"the engine started{ended} but gave no answer: {error}: {last_words(log_path)} (log: {log_path})") from None

@@ -1,4 +1,4 @@
-"""Holds an engine on a leash: when whoever started it is gone, however it went, its processes end and its endpoint is unregistered.
+"""Holds an engine on a leash: when whoever started it is gone, however it went, its processes end and its endpoints are unregistered.
 
     python -I leash.py ENDPOINT_FILE BASE_URL COMMAND …
 
@@ -37,12 +37,15 @@ def hold(endpoint_file: Path, base_url: str, command: list[str]) -> int:
 
 
 def _unregister(endpoint_file: Path, base_url: str) -> None:
-    try:
-        # Only what this engine registered: the same id may have been started again on another port.
-        if base_url in endpoint_file.read_text(encoding="utf-8"):
-            endpoint_file.unlink()
-    except OSError:
-        pass
+    """The endpoint and its adapters, also those that were loaded later."""
+    for path in endpoint_file.parent.glob("*.yaml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+            # Only what this engine registered: the same id may have been started again on another port.
+            if base_url in text and (path == endpoint_file or "\nadapter_of: " in text):
+                path.unlink()
+        except OSError:
+            pass
 
 
 def _end(engine: "subprocess.Popen[bytes]") -> int:
