@@ -42,3 +42,8 @@ def test_no_shipped_api_may_fight_without_its_key(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GROQ_API_KEY", "k")
     able = contenders(shipped, demo=False)
     assert able and all(name.startswith("groq-") for name in able), "what cannot chat does not fight"
+
+
+def test_openai_is_given_the_limit_under_the_name_that_its_reasoning_models_take():
+    endpoints = load_endpoints()
+    assert {endpoints[name].capabilities.max_tokens_field for name in ("o3", "gpt-4o-mini")} == {"max_completion_tokens"}

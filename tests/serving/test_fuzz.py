@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streams
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from model_server import http, messages, named, problem, sse
+from streams import essence, receive, split
 
 from serving.answer import SSEReader
-
-STREAMS = Path(__file__).parent / "streams.py"
-spec = importlib.util.spec_from_file_location("streams", STREAMS)
-assert spec is not None and spec.loader is not None
-streams = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(streams)
-essence, receive, split = streams.essence, streams.receive, streams.split
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 WHOLE = [
@@ -146,6 +141,6 @@ def test_coverage_guided_fuzzing_finds_nothing(tmp_path: Path):
     corpus.mkdir()
     for number, stream in enumerate(WHOLE):
         (corpus / f"{number}").write_bytes(bytes([1 + 128 * (b"message_start" in stream), 3, 50, 7]) + stream)
-    command = [sys.executable, str(STREAMS), "-max_total_time=120", "-rss_limit_mb=4096", "-timeout=20", str(corpus)]
+    command = [sys.executable, streams.__file__, "-max_total_time=120", "-rss_limit_mb=4096", "-timeout=20", str(corpus)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]

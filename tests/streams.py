@@ -2,7 +2,7 @@
 
 With atheris (its own environment: `pip install atheris`) this file is the coverage-guided fuzzer itself:
 
-    python tests/serving/streams.py -max_total_time=60 CORPUS
+    python tests/streams.py -max_total_time=60 CORPUS
 """
 
 import asyncio
