@@ -5,8 +5,6 @@ from typing import Any
 
 # Okabe and Ito's colours for the colour-blind (2008), the blue lighter, without the black and the yellow that vanish on one of the grounds.
 PALETTE = ("#D55E00", "#3388C8", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Altair's own text and rules default to black, which vanishes in the dark: this grey reads on both grounds (4.5:1 and more).
-INK = "#857b70"
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -71,13 +69,13 @@ def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
                 "opponent:N",
                 sort=list(order),
                 title=None,
-                axis=alt.Axis(orient="top", labelAngle=-60, labelLimit=170, labelOverlap=False, labelColor=INK),
+                axis=alt.Axis(orient="top", labelAngle=-60, labelLimit=170, labelOverlap=False),
             ),
-            y=alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, labelColor=INK)),
+            y=alt.Y("model:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False)),
             color=alt.Color(
                 "share:Q",
                 scale=alt.Scale(domain=[0, 0.5, 1], range=["#0072B2", "#cfc8bd", "#D55E00"], interpolate="rgb"),
-                legend=alt.Legend(title="wins of the row", format="%", orient="bottom", titleColor=INK, labelColor=INK, gradientLength=220),
+                legend=alt.Legend(title="wins of the row", format="%", orient="bottom", gradientLength=220),
             ),
             tooltip=[
                 alt.Tooltip("model:N"),
