@@ -218,7 +218,7 @@ async def _ask(client: Client, endpoint: Endpoint, request: Request, *, streamin
 
 def _read(endpoint: Endpoint, exchange: Exchange, *, streaming: bool) -> _Reply:
     """The response. Raises Unreachable when there was none, or the key was refused."""
-    if not exchange.status:
+    if not exchange.status or exchange.timed_out:
         raise Unreachable(f"endpoint '{endpoint.id}' does not answer at {endpoint.base_url}: {exchange.failure}; start its server")
     if exchange.status in (401, 403):
         remedy = (

@@ -84,7 +84,7 @@ def up(
     )
     try:
         url = str(endpoint.base_url).removesuffix("/v1") + recipe.READY
-        wait_until_ready(process, url, log_path=log_path, within_s=options.timeout_s or recipe.READY_WITHIN_S)
+        wait_until_ready(process, url, log_path=log_path, within_s=options.timeout_s or recipe.READY_WITHIN_S, dead=recipe.DEAD)
         probe = _probed(endpoint, process, log_path)
         endpoint = endpoint.model_copy(update={"capabilities": probe.capabilities})
         adapters = tuple(one.model_copy(update={"capabilities": probe.capabilities}) for one in adapters)

@@ -23,10 +23,15 @@ class Launch:
 
 
 class Recipe(Protocol):
-    """An engine's module. DIALECT holds what is known of its Capabilities; the probe checks what can be checked (serving/probe.py)."""
+    """An engine's module.
+
+    READY is the path that answers 200 when it can be asked, DEAD what its log says when it lives on without a model. DIALECT holds what is
+    known of its Capabilities; the probe has the last word on what can be checked (serving/probe.py).
+    """
 
     READY: str
     READY_WITHIN_S: float
+    DEAD: str | None
     DIALECT: dict[str, Any]
     LOADS_ADAPTERS: bool
     SIZE: str

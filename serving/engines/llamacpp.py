@@ -15,6 +15,7 @@ VERSION = "0.3.36"
 SIZE = "190 MB, compiled in 5 to 20 minutes: needs a C++ compiler"
 READY = "/v1/models"
 READY_WITHIN_S = 600.0
+DEAD: str | None = None
 LOADS_ADAPTERS = False
 DIALECT: dict[str, Any] = {
     "done": True,

@@ -1,7 +1,8 @@
 """MLX's server: Apple silicon, and (slowly) Linux on a CPU.
 
 Peculiarities seen with mlx-lm 0.32.2: lines of comment in its streams; samples greedily unless told otherwise; tries to load any other
-model that a request names; `logprobs` must be true or false, and there is no echo; drops the space that an answer begins with.
+model that a request names; `logprobs` must be true or false, and there is no echo; drops the space that an answer begins with; lives on
+without a model when it could not load it.
 """
 
 import sys
@@ -14,6 +15,7 @@ VERSION = "0.32.2"
 SIZE = "350 MB"
 READY = "/health"
 READY_WITHIN_S = 600.0
+DEAD: str | None = "generation thread died"
 LOADS_ADAPTERS = False
 DIALECT: dict[str, Any] = {
     "done": True,

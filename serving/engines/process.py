@@ -32,9 +32,12 @@ def start(command: list[str], *, variables: dict[str, str], endpoint_file: Path,
         return subprocess.Popen(held, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment)
 
 
-def wait_until_ready(process: Process, url: str, *, log_path: Path, within_s: float) -> None:
-    """Until `url` answers 200. Raises EngineFailed with the log's last lines when the engine ends before, or takes too long."""
-    limit = time.monotonic() + within_s
+def wait_until_ready(process: Process, url: str, *, log_path: Path, within_s: float, dead: str | None = None) -> None:
+    """Until `url` answers 200. `dead` is what a log says of an engine that lives on without its model.
+
+    Raises EngineFailed with the log's last lines when the engine ends before, takes too long, or another process took its port.
+    """
+    started = time.monotonic()
     while True:
         if (code := process.poll()) is not None:
             raise EngineFailed(f"the engine ended at its start (exit code {code}): {last_words(log_path)} (log: {log_path})")
@@ -42,9 +45,13 @@ def wait_until_ready(process: Process, url: str, *, log_path: Path, within_s: fl
             if not listens(process.pid, urlsplit(url).port or 0):
                 raise EngineFailed(f"another process took the port while the engine started ({url} answers); choose another with --port")
             return
-        if time.monotonic() > limit:
+        waited_s = time.monotonic() - started
+        if dead is not None and dead in log_path.read_text(encoding="utf-8", errors="replace"):
+            raise EngineFailed(f"the engine could not load the model: {last_words(log_path)} (log: {log_path})")
+        if waited_s > within_s:
             raise EngineFailed(f"the engine was not ready within {within_s:g} s: {last_words(log_path)} (log: {log_path})")
-        time.sleep(0.1)
+        # Often at first; a big model that loads for minutes need not be asked ten times a second.
+        time.sleep(min(0.1 + waited_s / 30, 1.0))
 
 
 def answers(url: str) -> bool:
@@ -110,10 +117,12 @@ def stop(process: Process) -> None:
 
 def last_words(log_path: Path) -> str:
     """What a log ends with, on one line: the last two errors in it, which tidying up may have buried, and its last two lines."""
-    lines = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines[-300:] if re.search(r"\b\w*(Error|Exception): ", line)]
-    told = dict.fromkeys([*errors[-2:], *lines[-2:]])
-    return " | ".join(line[-250:] for line in told) or "it said nothing"
+    said = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    # Our own questions are no words of the engine's.
+    lines = [line for line in said if line and '"GET /' not in line]
+    errors = [line[found.start() :][:300] for line in lines[-300:] if (found := re.search(r"\b\w*(Error|Exception): |Value error, ", line))]
+    rest = [line[-200:] for line in lines[-2:] if not any(error in line for error in errors)]
+    return " | ".join(dict.fromkeys([*errors[-2:], *rest])) or "it said nothing"
 
 
 def _group_lives(group: int) -> bool:

@@ -15,6 +15,7 @@ VERSION = "5.23.0"
 SIZE = "1.2 GB for CPUs"
 READY = "/health"
 READY_WITHIN_S = 600.0
+DEAD: str | None = None
 LOADS_ADAPTERS = False
 # There is no field for a repetition penalty: it is 1 + frequency_penalty.
 DIALECT: dict[str, Any] = {"done": False, "neutral": {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0}}

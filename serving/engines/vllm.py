@@ -21,6 +21,7 @@ SIZE = "3.5 GB for CPUs, about 10 GB for a GPU"
 READY = "/health"
 # A big model's weights are read, compiled and warmed up; a crash is seen at once whatever the limit.
 READY_WITHIN_S = 1800.0
+DEAD: str | None = None
 LOADS_ADAPTERS = True
 DIALECT: dict[str, Any] = {
     "done": True,

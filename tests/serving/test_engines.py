@@ -23,7 +23,7 @@ from engine_models import build_adapter, build_plain_llama, write_gguf
 from serving.client import Client
 from serving.completion import Request
 from serving.endpoints import Endpoint, find_endpoint, load_endpoints, register
-from serving.engines import ENGINES, Engine, Options, up
+from serving.engines import ENGINES, Engine, Options, leash, up
 from serving.engines.attach import Server, attach, load_adapter
 from serving.engines.environments import installed
 from serving.engines.process import listens
@@ -55,13 +55,10 @@ def running(house: Path, merged: Path) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(scope="module")
-def own_environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def own_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder of environments: nothing is installed there."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("engines")
-        patch.setenv("BAKEOFF_ENGINES", str(folder))
-        yield folder
+    monkeypatch.setenv("BAKEOFF_ENGINES", str(tmp_path / "engines"))
 
 
 @pytest.fixture
@@ -152,7 +149,7 @@ def test_an_id_of_another_endpoint_is_not_taken_over(merged: Path, house: Path):
     ],
 )
 def test_what_cannot_be_started_is_told(
-    merged: Path, house: Path, own_environments: Path, changes: dict[str, Any], error: type[Exception], told: str
+    merged: Path, house: Path, own_environments: None, changes: dict[str, Any], error: type[Exception], told: str
 ):
     with pytest.raises(error) as caught, up(merged, results=house, **{"endpoint_id": "unused", **changes}):
         pass
@@ -232,6 +229,23 @@ def test_no_process_and_no_endpoint_outlives_the_starter(tmp_path: Path, results
         starter.communicate(timeout=60)
     assert wait_until(lambda: not group_of(leader), within_s=30)
     assert "tiny" not in load_endpoints(results)
+
+
+def test_with_the_engine_its_adapters_are_unregistered_and_nothing_else(results: Path):
+    url = "http://127.0.0.1:9/v1"
+    for name, values in {
+        "base": {},
+        "style": {"adapter_of": "base"},
+        "attached": {},
+        "far": {"adapter_of": "base", "base_url": "http://far/v1"},
+    }.items():
+        register(Endpoint(**{"id": name, "wire": "openai", "model": name, "base_url": url, **values}), results)
+    command = [sys.executable, "-I", leash.__file__, str(results / "endpoints" / "base.yaml"), url, "sleep", "600"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as held:
+        assert held.stdin is not None
+        held.stdin.close()
+        held.wait(30)
+    assert sorted(path.stem for path in (results / "endpoints").glob("*.yaml")) == ["attached", "far"]
 
 
 def test_serving_up_ends_cleanly_on_sigterm_and_what_a_crash_left_is_replaced(merged: Path, tmp_path: Path, results: Path):

@@ -171,9 +171,11 @@ def test_an_off_by_one_is_found_even_where_the_generated_token_is_left_out(words
 
 def test_nothing_but_neutral_sampling_is_asked_and_the_key_is_sent(words: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORDS_KEY", "sk-words-secret")
-    neutral = {"top_k": 0, "min_p": 0.0}
+    neutral = {"top_k": 0, "min_p": 0.0, "temperature": 1.0}
     look_now(endpoint_of(words, api_key_env="WORDS_KEY", capabilities={"neutral": neutral}))
     assert all(header == "Bearer sk-words-secret" and body["top_k"] == 0 and body["min_p"] == 0.0 for _, body, header in words.asked)
+    # What a request states wins.
+    assert {body["temperature"] for _, body, _ in words.asked} == {0, 1.0}
     assert len(words.asked) < 25
 
 
