@@ -84,7 +84,7 @@ def load_request(endpoint: Endpoint, shape: Shape, text: str) -> Request:
     """The request for one prompt: `output_tokens` wanted, and exactly so where the engine can be told to ignore the end of the text
     (vLLM).
     """
-    extra: dict[str, Any] = {"ignore_eos": True} if endpoint.engine in VLLM else {}
+    extra: dict[str, Any] = {"ignore_eos": True} if endpoint.capabilities.ignore_eos else {}
     if endpoint.capabilities.chat:
         return Request.user(text, max_tokens=shape.output_tokens, extra=extra)
     return Request(prompt=text, max_tokens=shape.output_tokens, extra=extra)

@@ -81,9 +81,9 @@ def test_every_prompt_is_new_and_warm_up_prompts_are_others():
     assert not any("ignore_eos" in body for body in scripted.requests)
 
 
-def test_only_vllm_is_told_to_ignore_the_end_of_the_text():
+def test_only_an_engine_that_can_is_told_to_ignore_the_end_of_the_text():
     with ModelServer(sse("a")) as scripted:
-        made(scripted.endpoint(engine="vllm"), Load(concurrency=1, requests=1, warmup=0))
+        made(scripted.endpoint(capabilities={"ignore_eos": True}), Load(concurrency=1, requests=1, warmup=0))
     assert scripted.requests[0]["ignore_eos"] is True
 
 
