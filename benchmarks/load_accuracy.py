@@ -32,7 +32,7 @@ TITLES = {
     "openai": "openai AsyncOpenAI", "aiperf": "AIPerf", "floor": "(bare asyncio.Protocol)",
 }  # fmt: skip
 HEADS = {
-    "streams": "| client | TTFT error p50 | p99 | chunk-gap error p99 | requests/s | CPU per token | server late p99 |",
+    "streams": "| client | TTFT error p50 | p99 | chunk-gap error p99 | requests/s | CPU per token | of it kernel | server late p99 |",
     "rate": "| client | one-token requests/s | with parsing | CPU per request | server's share of its core | start to first request |",
     "ratios": "| client | TTFT error p50 | p99 | chunk-gap error p99 | CPU per token | one-token rate |",
 }
@@ -66,7 +66,7 @@ def main() -> None:
 def read_options() -> Namespace:
     parser = ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS), metavar="NAME", help=", ".join(CLIENTS))
-    parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 64, 256], metavar="C", help="streams at once")
+    parser.add_argument("--concurrency", nargs="*", type=int, default=[1, 64, 256], metavar="C", help="streams at once")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved rounds, of which the medians are told")
     parser.add_argument("--rounds", type=int, default=3, help="answers each stream asks for in a round")
     parser.add_argument("--peer-env", type=Path, help="virtual environment with the peers (default: this interpreter's)")
@@ -139,18 +139,14 @@ def report(medians: Table, options: Namespace, versions: dict[str, str], missing
         for client in shown:
             if one := medians[client].get(count):
                 errors = [ms(one[key]) for key in ("ttft_error_p50_ms", "ttft_error_p99_ms", "gap_error_p99_ms")]
-                cost = f"{one['requests_per_s']:.3g} | {one['cpu_us_per_token']:.0f} µs | {ms(one['server_late_p99_ms'])}"
+                cpu = f"{one['cpu_us_per_token']:.0f} µs | {one['kernel_us_per_token']:.0f} µs"
+                cost = f"{one['requests_per_s']:.3g} | {cpu} | {ms(one['server_late_p99_ms'])}"
                 lines.append(f"| {_title(client, versions)} | {' | '.join(errors)} | {cost} |")
         lines.append("")
-    lines += [
-        "| client | one-token requests/s | CPU per request | server's share of its core | start to first request |",
-        "|---|---|---|---|---|",
-    ]
+    lines += ["One token, at once, 64 connections", "", *_head("rate")]
     for client in shown:
-        one, first_s = (
-            medians[client].get(RATE),
-            [found["first_request_s"] for found in medians[client].values() if "first_request_s" in found],
-        )
+        one = medians[client].get(RATE)
+        first_s = [found["first_request_s"] for found in medians[client].values() if "first_request_s" in found]
         if one:
             cost = f"{one['cpu_us_per_request']:,.0f} µs | {one['server_cpu_share']:.0%}"
             rates = f"{one['sent_per_s']:,.0f} | {one['requests_per_s']:,.0f}"
@@ -166,16 +162,11 @@ def report(medians: Table, options: Namespace, versions: dict[str, str], missing
 
 def ratios(medians: Table, shown: list[str], concurrency: list[int], versions: dict[str, str]) -> list[str]:
     """Every client's figures as multiples of ours."""
-    if "ours" not in shown:
+    if "ours" not in shown or not concurrency:
         return []
     most = str(max(concurrency))
     keys = ("ttft_error_p50_ms", "ttft_error_p99_ms", "gap_error_p99_ms", "cpu_us_per_token")
-    lines = [
-        f"Multiples of ours at {most} streams",
-        "",
-        "| client | TTFT error p50 | p99 | chunk-gap error p99 | CPU per token | one-token rate |",
-    ]
-    lines.append("|---|---|---|---|---|---|")
+    lines = [f"Multiples of ours at {most} streams", "", *_head("ratios")]
     for client in shown:
         one, our = medians[client].get(most), medians["ours"].get(most)
         rate, our_rate = medians[client].get(RATE), medians["ours"].get(RATE)

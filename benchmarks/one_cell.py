@@ -83,17 +83,19 @@ def streams(client: str, concurrency: int, setup: Setup) -> Figures:
             server.clear()
             size = Size(concurrency, concurrency * rounds, TOKENS)
             requests, wall_s, cpu_s, launched_ns = _tool(client, server, size, setup, Path(folder) / "all")
-            cpu_s, paid_for, rate = cpu_s - few_cpu_s, len(requests) - len(first), len(requests) / wall_s
+            cpu_s, kernel_s = cpu_s[0] - few_cpu_s[0], cpu_s[1] - few_cpu_s[1]
+            paid_for, rate = len(requests) - len(first), len(requests) / wall_s
         else:
             job = {"kind": "streams", "concurrency": concurrency, "rounds": rounds, "spread_s": ANSWER_S}
             told, launched_ns = _bare(client, server, job, setup, Path(folder))
             requests = {name: ((seen[0] - sent) / 1e9, _gaps_s(seen)) for name, (sent, seen) in told["requests"].items()}
-            cpu_s, paid_for, rate = told["cpu_s"], len(requests), told["requests_per_s"]
+            cpu_s, kernel_s, paid_for, rate = told["cpu_s"], told["kernel_s"], len(requests), told["requests_per_s"]
         stats = server.stats(requests=True)
     answers = sorted((one for one in stats["requests"] if sum(one["tokens"])), key=lambda one: one["arrived_ns"])
     return {
         **_errors(requests, answers),
         "cpu_us_per_token": cpu_s / (paid_for * TOKENS) * 1e6,
+        "kernel_us_per_token": kernel_s / (paid_for * TOKENS) * 1e6,
         "requests_per_s": rate,
         "first_request_s": (answers[0]["arrived_ns"] - launched_ns) / 1e9,
         "server_late_p99_ms": stats["lateness_ms"]["p99"],
@@ -104,21 +106,22 @@ def streams(client: str, concurrency: int, setup: Setup) -> Figures:
 def one_token(client: str, setup: Setup) -> Figures:
     """Answers of one token, at once, to 64 loops: how many a second, everything included."""
     with setup.server(ttft_ms=0, gap_ms=0, tokens=1) as server, tempfile.TemporaryDirectory() as folder:
-        began_ns = time.perf_counter_ns()
         if client in COMMANDS:
             size = Size(RATE_CONCURRENCY, RATE_REQUESTS[client], 1)
-            requests, wall_s, cpu_s, _ = _tool(client, server, size, setup, Path(folder) / "rate")
+            requests, wall_s, (cpu_s, _), _ = _tool(client, server, size, setup, Path(folder) / "rate")
             count, window_s = len(requests), wall_s
         else:
             job = {"kind": "rate", "concurrency": RATE_CONCURRENCY, "seconds": RATE_S}
             told, _ = _bare(client, server, job, setup, Path(folder))
             count, wall_s, window_s, cpu_s = told["count"], told["wall_s"], told["window_s"], told["cpu_s"]
-        server_share = server.stats()["cpu_s"] / ((time.perf_counter_ns() - began_ns) / 1e9)
+        stats = server.stats()
+    if stats["outcomes"].get("complete", 0) < count:
+        raise ClientFailed(f"claims {count} answers where the server gave {stats['outcomes']}")
     return {
         "requests_per_s": count / wall_s,
         "sent_per_s": count / window_s,
         "cpu_us_per_request": cpu_s / count * 1e6,
-        "server_cpu_share": server_share,
+        "server_cpu_share": stats["cpu_s"] / window_s,
         "load_average": os.getloadavg()[0],
     }
 
@@ -132,14 +135,15 @@ def _bare(client: str, server: PacedServer, job: dict[str, Any], setup: Setup, f
     return json.loads(out.read_text(encoding="utf-8")), launched_ns
 
 
-def _tool(client: str, server: PacedServer, size: Size, setup: Setup, folder: Path) -> tuple[Requests, float, float, int]:
-    """What a whole tool measured, over how many seconds, with how much CPU from start to end, and when it was launched."""
+def _tool(client: str, server: PacedServer, size: Size, setup: Setup, folder: Path) -> tuple[Requests, float, tuple[float, float], int]:
+    """What a whole tool measured, over how many seconds, its CPU from start to end (all, and the kernel's), and when it was launched."""
     command = COMMANDS[client](f"http://127.0.0.1:{server.port}", size, folder, setup.python(client))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     launched_ns = _run(command, setup, folder.parent)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     requests, wall_s = RECORDS[client](folder)
-    return requests, wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, launched_ns
+    user_s, kernel_s = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+    return requests, wall_s, (user_s + kernel_s, kernel_s), launched_ns
 
 
 def _run(command: list[str], setup: Setup, folder: Path) -> int:

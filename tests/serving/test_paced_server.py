@@ -89,7 +89,7 @@ def test_tokens_arrive_on_their_absolute_schedule(server: PacedServer):
     with Talk(server) as talk:
         sent_ns = talk.post(model="ttft=60,gap=20,tokens=20", user="timed")
         talk.read()
-        arrived_s = [(at_ns - sent_ns) / 1e9 for at_ns, piece in talk.arrivals if b'"content":"w' in piece]
+        arrived_s = [(at_ns - sent_ns) / 1e9 for at_ns, piece in talk.arrivals for _ in range(piece.count(b'"content":"w'))]
     assert len(arrived_s) == 20
     late = [at - (0.06 + 0.02 * number) for number, at in enumerate(arrived_s)]
     assert min(late) > 0, "a token came before it was due"
@@ -102,7 +102,7 @@ def test_the_servers_record_is_what_the_client_saw(server: PacedServer):
     with Talk(server) as talk:
         sent_ns = talk.post(model="ttft=20,gap=10,tokens=30", user="recorded")
         talk.read()
-        arrived_ns = [at_ns for at_ns, piece in talk.arrivals if b'"content":"w' in piece]
+        arrived_ns = [at_ns for at_ns, piece in talk.arrivals for _ in range(piece.count(b'"content":"w'))]
     stats = server.stats(requests=True)
     (record,) = stats["requests"]
     assert (record["name"], record["outcome"], sum(record["tokens"])) == ("recorded", "complete", 30)
@@ -142,7 +142,7 @@ def test_a_stall_lies_in_the_middle(server: PacedServer):
     server.clear()
     with Talk(server) as talk:
         talk.ask(model="ttft=10,gap=5,tokens=10,mode=stalled,stall=200")
-        arrivals = [at_ns for at_ns, piece in talk.arrivals if b'"content":"w' in piece]
+        arrivals = [at_ns for at_ns, piece in talk.arrivals for _ in range(piece.count(b'"content":"w'))]
     gaps_s = [(after - before) / 1e9 for before, after in zip(arrivals, arrivals[1:], strict=False)]
     assert gaps_s.index(max(gaps_s)) == 4 and max(gaps_s) == pytest.approx(0.205, abs=SLACK_S)
 
