@@ -10,10 +10,11 @@ words of Anthropic's messages API; a number in a script is a pause, CUT drops th
 import asyncio
 import json
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from loopback import LoopbackServer
 
 from serving.endpoints import Endpoint
 
@@ -71,30 +72,20 @@ def named(*events: dict[str, Any]) -> list[bytes]:
     return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
 
 
-class ModelServer:
+class ModelServer(LoopbackServer):
     """Serves `script` (the writes of one response, or a function of the request body giving them) until the `with` ends.
 
     `client_left_s` are the perf_counter times at which clients closed a connection that hung.
     """
 
     def __init__(self, script: Script, *, pace_s: float = 0.0, close_after: int | None = None, tls: ssl.SSLContext | None = None) -> None:
-        self.script, self.pace_s, self.close_after, self.tls = script, pace_s, close_after, tls
+        super().__init__(tls=tls)
+        self.script, self.pace_s, self.close_after = script, pace_s, close_after
         self.client_left_s: list[float] = []
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.connections = 0
         self.lateness_s: list[float] = []
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
-
-    def __enter__(self) -> "ModelServer":
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
     @property
     def base_url(self) -> str:
@@ -103,33 +94,20 @@ class ModelServer:
     def endpoint(self, endpoint_id: str = "scripted", **values: Any) -> Endpoint:
         return Endpoint(**{"id": endpoint_id, "wire": "openai", "model": "m", "base_url": self.base_url, **values})
 
-    async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         answered = 0
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = int(next(line.split(":")[1] for line in head.split("\r\n") if line.lower().startswith("content-length")))
-                body = json.loads(await reader.readexactly(length))
-                self.heads.append(head)
-                self.requests.append(body)
-                if not await self._play(reader, writer, self.script(body) if callable(self.script) else self.script):
-                    break
-                answered += 1
-                if answered == self.close_after:
-                    break
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(next(line.split(":")[1] for line in head.split("\r\n") if line.lower().startswith("content-length")))
+            body = json.loads(await reader.readexactly(length))
+            self.heads.append(head)
+            self.requests.append(body)
+            if not await self._play(reader, writer, self.script(body) if callable(self.script) else self.script):
+                break
+            answered += 1
+            if answered == self.close_after:
+                break
 
     async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writes: Writes) -> bool:
         due = time.perf_counter()

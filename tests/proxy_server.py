@@ -6,28 +6,18 @@ with ProxyServer(credentials="user:pass") as proxy:
 
 import asyncio
 import base64
-import contextlib
-import threading
 from urllib.parse import quote, urlsplit
 
+from loopback import LoopbackServer
 
-class ProxyServer:
+
+class ProxyServer(LoopbackServer):
     """`heads` are the requests it was sent; `credentials` (user:password) must then be in each, else it answers 407."""
 
     def __init__(self, *, credentials: str | None = None) -> None:
+        super().__init__()
         self.credentials = credentials
         self.heads: list[str] = []
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
-
-    def __enter__(self) -> "ProxyServer":
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
     @property
     def url(self) -> str:
@@ -35,25 +25,15 @@ class ProxyServer:
         login = f"{quote(user)}:{quote(password, safe='')}@" if self.credentials else ""
         return f"http://{login}127.0.0.1:{self.port}"
 
-    async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.heads.append(head.decode())
-            method, target, _ = head.decode().split("\r\n")[0].split(" ")
-            wanted = base64.b64encode((self.credentials or "").encode()).decode()
-            if self.credentials and f"Proxy-Authorization: Basic {wanted}\r\n" not in head.decode():
-                writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            else:
-                await self._pass_on(method, target, head, reader, writer)
-        writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head.decode())
+        method, target, _ = head.decode().split("\r\n")[0].split(" ")
+        wanted = base64.b64encode((self.credentials or "").encode()).decode()
+        if self.credentials and f"Proxy-Authorization: Basic {wanted}\r\n" not in head.decode():
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        else:
+            await self._pass_on(method, target, head, reader, writer)
 
     async def _pass_on(self, method: str, target: str, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
@@ -62,7 +42,10 @@ class ProxyServer:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             away.write(head.replace(f"http://{parts.netloc}".encode(), b"", 1))
-        await asyncio.gather(_pump(reader, away), _pump(there, writer))
+        try:
+            await asyncio.gather(_pump(reader, away), _pump(there, writer))
+        finally:
+            away.transport.abort()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
