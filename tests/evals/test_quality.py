@@ -9,6 +9,7 @@ import pytest
 from lm_eval.evaluator import evaluate
 from model_server import CUT, ModelServer, problem, sse
 
+from evals.asking import Asker
 from evals.errors import TaskError
 from evals.lm import EndpointLM
 from evals.measures import measures
@@ -92,7 +93,7 @@ def test_where_nothing_was_answered_there_is_no_score(tmp_path: Path, results: P
 def test_mean_and_standard_error_equal_lm_evals_own(tmp_path: Path) -> None:
     task = load_task(sums_task(tmp_path / "tasks", TWO_FILTERS))
     with ModelServer(lambda body: sse(f"1 or {body['messages'][0]['content'][0]}?")) as server:
-        lm = EndpointLM(server.endpoint(), lambda completion: None)
+        lm = EndpointLM(Asker(server.endpoint(), lambda completion: None))
         ours = {found.metric: found for found in score(task, ask_task(lm, task), "r")}
         theirs = evaluate(lm, {"tasks": {"sums": task}}, apply_chat_template=True)["results"]["sums"]
     assert set(ours) == {"exact_match,first", "exact_match,last"}
@@ -104,7 +105,7 @@ def test_mean_and_standard_error_equal_lm_evals_own(tmp_path: Path) -> None:
 
 def test_a_shipped_tasks_score_equals_lm_evals_own() -> None:
     task = load_task(TASKS / "prime.yaml")
-    lm = EndpointLM(load_endpoints()["gpt-3.5-turbo-0613"], lambda completion: None)
+    lm = EndpointLM(Asker(load_endpoints()["gpt-3.5-turbo-0613"], lambda completion: None))
     ours = {found.metric: found for found in score(task, ask_task(lm, task, limit=900), "r")}
     theirs = evaluate(lm, {"tasks": {"prime": task}}, apply_chat_template=True, fewshot_as_multiturn=True, limit=900)["results"]["prime"]
     for name in ("exact_match", "unparsed"):
@@ -124,7 +125,7 @@ def test_few_shot_examples_are_turns_drawn_by_the_suites_seed(tmp_path: Path, re
 
 def test_an_endpoint_that_cannot_chat_is_asked_with_a_text_prompt(tmp_path: Path) -> None:
     with ModelServer(sse("0")) as server:
-        lm = EndpointLM(server.endpoint(capabilities={"chat": False, "completions": True}), lambda completion: None)
+        lm = EndpointLM(Asker(server.endpoint(capabilities={"chat": False, "completions": True}), lambda completion: None))
         (sample,) = ask_task(lm, load_task(sums_task(tmp_path / "tasks")), limit=1)
     assert server.requests[0]["prompt"] == "0 + 0 ="
     assert sample.verdict == "correct"
@@ -136,7 +137,7 @@ def test_a_document_without_a_metric_of_its_own_is_answered_all_the_same(tmp_pat
     (path.parent / "choosy.py").write_text(source)
     task = load_task(path)
     with ModelServer(adds) as server:
-        samples = ask_task(EndpointLM(server.endpoint(), lambda completion: None), task)
+        samples = ask_task(EndpointLM(Asker(server.endpoint(), lambda completion: None)), task)
     (found,) = score(task, samples, "r")
     assert (found.n, found.n_failed, found.coverage, found.value) == (1, 0, 1.0, 1.0)
 
@@ -146,7 +147,7 @@ def test_an_error_rate_of_one_is_a_wrong_answer(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("exact_match", "missed").replace("true", "false"))
     (path.parent / "strict.py").write_text("def score(doc, results):\n    return {'missed': int(results[0] != doc['answer'])}\n")
     with ModelServer(adds) as server:
-        samples = ask_task(EndpointLM(server.endpoint(), lambda completion: None), load_task(path))
+        samples = ask_task(EndpointLM(Asker(server.endpoint(), lambda completion: None)), load_task(path))
     assert [sample.verdict for sample in samples].count("wrong") == 1
     assert samples[5].verdict == "wrong"
 
