@@ -10,6 +10,7 @@ good, and what a model says, is not.
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -124,23 +125,31 @@ class Asker:
         """One request until it is answered or given up; recorded, unless the budget forbade to ask it."""
         for retries in range(self.attempts):
             async with throttle:
-                reserved_usd = self.budget.reserve(self.endpoint, request) if self.budget else 0.0
-                if reserved_usd is None:
+                if (reserved_usd := await self._reserve(request)) is None:
                     assert self.budget is not None
-                    return Completion(endpoint=self.endpoint.id, request=request, status="api_error", error=self.budget.told())
+                    return Completion(endpoint=self.endpoint.id, request=request, status="api_error", error=self.budget.refuse())
+                sent_s = time.monotonic()
                 completion, exchange = await self._attempt(client, request, retries)
                 if self.budget:
                     self.budget.settle(reserved_usd, completion, self.endpoint)
                 if exchange is None or completion.answered:
                     throttle.faster()
                 elif exchange.status == 429:
-                    throttle.slower()
+                    throttle.slower(sent_s)
             if exchange is None or retries + 1 == self.attempts or not may_pass(completion, exchange):
                 break
             # Outside the throttle: a request that waits leaves its place to another.
             await asyncio.sleep(wait_s(retries, exchange.headers))
         self.record(completion)
         return completion
+
+    async def _reserve(self, request: Request) -> float | None:
+        """Dollars for this request's worst case; None when there are not enough left."""
+        if self.budget is None:
+            return 0.0
+        while (reserved_usd := self.budget.reserve(self.endpoint, request)) is None and self.budget.in_flight:
+            await asyncio.sleep(0.01)
+        return reserved_usd
 
     async def _attempt(self, client: Client, request: Request, retries: int) -> tuple[Completion, Exchange | None]:
         """What came, and the exchange it came by: None where there was none that asking again could change."""

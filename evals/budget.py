@@ -23,12 +23,16 @@ _MARGIN = 1.5
 
 
 class Budget:
-    """`spent_usd` so far (what an earlier part of the run spent included) of `max_usd`; `refused` requests were not sent."""
+    """`spent_usd` so far (what an earlier part of the run spent included) of `max_usd`; `refused` requests were not sent.
+
+    While something is `in_flight`, what is set aside for it may yet become free: a request that finds no dollars waits for that.
+    """
 
     def __init__(self, max_usd: float, *, spent_usd: float = 0.0) -> None:
         self.max_usd = max_usd
         self.spent_usd = spent_usd
         self.refused = 0
+        self.in_flight = 0
         self._reserved_usd = 0.0
         self._longest: dict[str, int] = {}
 
@@ -36,14 +40,15 @@ class Budget:
         """Dollars set aside for the worst case of this request; None when they are not there."""
         worst_usd = worst_case_usd(endpoint, request, longest=self._longest.get(endpoint.id))
         if self.spent_usd + self._reserved_usd + worst_usd > self.max_usd:
-            self.refused += 1
             return None
         self._reserved_usd += worst_usd
+        self.in_flight += 1
         return worst_usd
 
     def settle(self, reserved_usd: float, completion: Completion, endpoint: Endpoint) -> None:
         """The request is over: what it cost is spent, the rest of its reserve is free. An unknown cost counts as the whole reserve."""
         self._reserved_usd -= reserved_usd
+        self.in_flight -= 1
         if endpoint.wire == "recorded":
             return
         if completion.cost_usd is not None:
@@ -54,8 +59,9 @@ class Budget:
         if completion.answered and tokens is not None:
             self._longest[endpoint.id] = max(tokens, self._longest.get(endpoint.id, 0))
 
-    def told(self) -> str:
-        """For people: why a request was not sent."""
+    def refuse(self) -> str:
+        """Count a request that is not sent; why not, for people."""
+        self.refused += 1
         return f"not asked: ${self.spent_usd:.4g} of max_usd ${self.max_usd:g} is spent, and the worst case of this request would exceed it"
 
 

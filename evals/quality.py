@@ -33,6 +33,7 @@ from evals.runs import (
     write_lines,
     write_run,
 )
+from evals.stats import missing_bounds
 from evals.suite import Part, Suite, find_task
 from serving.completion import Completion
 from serving.documents import parse_document
@@ -206,7 +207,7 @@ def _ask_parts(plan: Plan, askers: Mapping[str, Asker], run_id: str, on_progress
         for endpoint_id in part.endpoints:
             for name in part.tasks:
                 task = plan.tasks[name]
-                lm = _model(askers[endpoint_id], task, part, on_progress)
+                lm = model_of(askers[endpoint_id], task, part, on_progress)
                 asked = ask_task(lm, task, limit=plan.suite.limit, seed=plan.suite.seed)
                 samples += asked
                 scores += score(task, asked, run_id)
@@ -273,6 +274,8 @@ def score(task: Any, samples: list[Sample], run_id: str) -> list[Score]:
             items = [sample.metrics[metric] for sample in answered if metric in sample.metrics]
             aggregate = task.aggregation().get(metric, mean)
             stderr_of = stderr_for_metric(metric=aggregate, bootstrap_iters=BOOTSTRAP_ITERS)
+            shares = all(isinstance(item, int | float) and 0 <= item <= 1 for item in items) and aggregate is mean
+            bounds = missing_bounds(items, n_failed) if shares and read else None
             scores.append(
                 Score(
                     run_id=run_id,
@@ -284,6 +287,8 @@ def score(task: Any, samples: list[Sample], run_id: str) -> list[Score]:
                     n=len(items),
                     n_failed=n_failed,
                     coverage=len(answered) / len(read),
+                    lower=bounds[0] if bounds else None,
+                    upper=bounds[1] if bounds else None,
                 )
             )
     return scores
@@ -324,7 +329,8 @@ def _verdict(metrics: dict[str, Any], higher_is_better: dict[str, bool]) -> Verd
     return "correct" if bool(value) == higher_is_better.get(name, True) else "wrong"
 
 
-def _model(asker: Asker, task: Any, part: Part, on_progress: OnProgress | None) -> "EndpointLM":
+def model_of(asker: Asker, task: Any, part: Part, on_progress: OnProgress | None) -> "EndpointLM":
+    """`asker` as lm-eval sees it for this task, its progress told to `on_progress`."""
     from evals.lm import EndpointLM
 
     done, total = 0, 0

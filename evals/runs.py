@@ -74,7 +74,8 @@ class Sample(Noun):
 class Score(Noun):
     """One metric over the answered documents: `n` were scored, `n_failed` were not answered, `coverage` is the share that was answered.
 
-    `value` is None when nothing was answered; `stderr` is lm-eval's, None where it has none.
+    `value` is None when nothing was answered; `stderr` is lm-eval's, None where it has none. `lower` and `upper` are the 95 % interval that
+    treats what was not answered as unknown, for metrics between 0 and 1 (evals/stats.py); None for others.
     """
 
     run_id: str
@@ -86,6 +87,8 @@ class Score(Noun):
     n: int
     n_failed: int
     coverage: float
+    lower: float | None = None
+    upper: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """How many requests may be in flight: as many as the suite says, fewer while the server (or this machine) cannot keep up.
 
-    async with throttle: ...        throttle.slower() when the server said 429, or when the event loop runs late
+    async with throttle: ...        throttle.slower(sent_s) when the server said 429, or when the event loop runs late
 
 Additive increase, multiplicative decrease (Chiu and Jain 1989, the rule by which TCP shares a line): each answer adds 1 / limit, each
-refusal halves the limit, once per answer time at most, so that one burst of 429s counts once.
+refusal halves the limit. Refusals of requests that were sent before the last halving change nothing: one burst of 429s counts once.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Throttle:
         self.in_flight = 0
         self.slowed = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._not_before_s = 0.0
+        self._cut_s = 0.0
 
     async def __aenter__(self) -> "Throttle":
         while self.in_flight >= int(self.limit):
@@ -46,11 +46,10 @@ class Throttle:
         self.limit = min(self.most, self.limit + 1 / self.limit)
         self._next()
 
-    def slower(self, pause_s: float = 1.0) -> None:
-        """Half as many from now on; further calls within `pause_s` are the same event and change nothing."""
-        now_s = time.monotonic()
-        if now_s >= self._not_before_s:
-            self._not_before_s = now_s + pause_s
+    def slower(self, sent_s: float) -> None:
+        """Half as many from now on, unless what was sent at `sent_s` (time.monotonic) did not know yet of the last halving."""
+        if sent_s >= self._cut_s:
+            self._cut_s = time.monotonic()
             self.limit = max(1.0, self.limit / 2)
             self.slowed += 1
 
@@ -71,4 +70,4 @@ async def heartbeat(throttle: Throttle, lateness_s: list[float]) -> None:
         await asyncio.sleep(_BEAT_S)
         lateness_s.append(loop.time() - due)
         if lateness_s[-1] > LATE_S:
-            throttle.slower()
+            throttle.slower(time.monotonic() - _BEAT_S)
