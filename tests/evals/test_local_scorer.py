@@ -10,7 +10,8 @@ from tiny_llama import build_tiny_llama
 from evals.asking import Asker
 from evals.errors import TaskError
 from evals.lm import EndpointLM
-from evals.quality import ask_task, load_task, run_suite, score
+from evals.quality import ask_task, load_task, run_suite
+from evals.scoring import score
 from evals.suite import Suite
 from serving.completion import Completion
 from serving.endpoints import Endpoint, register

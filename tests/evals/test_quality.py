@@ -12,9 +12,10 @@ from evals.asking import Asker
 from evals.errors import TaskError
 from evals.lm import EndpointLM
 from evals.measures import measures
-from evals.quality import Progress, ask_task, load_task, run_suite, score
+from evals.quality import Progress, ask_task, load_task, run_suite
 from evals.report import notes
 from evals.runs import read_run_record
+from evals.scoring import score
 from evals.suite import TASKS, Suite
 from serving.endpoints import load_endpoints, register
 
