@@ -15,7 +15,8 @@ from evals.measures import measures
 from evals.quality import Progress, ask_task, load_task, run_suite, score
 from evals.report import notes
 from evals.runs import RunFiles, read_run_record
-from evals.suite import TASKS, Suite, choose_endpoints
+from evals.suite import Suite, choose_endpoints
+from evals.task_files import TASKS
 from serving.endpoints import load_endpoints, register
 
 SUMS = """\
