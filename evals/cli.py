@@ -32,6 +32,7 @@ def run(
     suite_name: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's YAML file, or the name of a shipped suite.")],
     endpoint: Annotated[list[str] | None, typer.Option(metavar="ID", help="Ask this endpoint instead of the suite's; repeatable.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N documents of each task.")] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let tasks run code that the model writes, in a sandbox.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for this run, new or empty (default: results/runs/<run_id>).")] = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -52,10 +53,11 @@ def run(
 
     from evals.quality import run_suite
     from evals.report import notes, to_markdown
+    from evals.sandbox import allowing_code
     from serving.documents import write_text_atomically
 
     pairs = sum(len(part.endpoints) * len(part.tasks) for part in parts)
-    with _progress_bar(pairs) as on_progress:
+    with allowing_code(allow_code), _progress_bar(pairs) as on_progress:
         files = run_suite(suite, parts, folder=path.parent, results=results, out=out, on_progress=on_progress)
     write_text_atomically(files.folder / "report.md", to_markdown(files))
     say(f"kept in {files.folder}")

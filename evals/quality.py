@@ -29,6 +29,7 @@ from evals.runs import (
     write_lines,
     write_run,
 )
+from evals.sandbox import require_allowed
 from evals.suite import Part, Suite
 from evals.task_files import find_task, task_config
 from serving.completion import Completion
@@ -227,8 +228,11 @@ def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:
             raise refuse_logprobs(task.task_name, endpoints[0])
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
             raise TaskError(
-                f"task '{task.task_name}' runs generated code or shows images, which 'evals run' does not do; choose a text task"
+                f"task '{task.task_name}' shows images or runs generated code outside the sandbox, which 'evals run' does not do; "
+                "choose a text task, or 'humaneval' for code"
             )
+        if (task.get_config("metadata") or {}).get("sandbox"):
+            require_allowed(task.task_name)
 
 
 def _check_reachable(endpoints: Iterable[Endpoint]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from evals.lm import EndpointLM
 from evals.quality import ask_task, load_task, score
 from evals.runs import Sample, Score
+from evals.sandbox import allowing_code
 from evals.task_files import TASKS, listed_tasks
 from serving.completion import Completion, Request
 from serving.endpoints import Endpoint
@@ -83,3 +84,30 @@ def test_ifeval_gives_every_published_verdict(tmp_path: Path) -> None:
         "prompt_level_loose_acc": 79.63,
         "inst_level_loose_acc": 85.58,
     }
+
+
+def test_humanevals_canonical_solutions_all_pass(tmp_path: Path) -> None:
+    problems = lines(DATA / "humaneval" / "HumanEval.jsonl.gz")
+    task = load_task(TASKS / "humaneval_completion.yaml")
+    requests = [Request(prompt=problem["prompt"]) for problem in problems]
+    endpoint = recorded(tmp_path, requests, [problem["canonical_solution"] for problem in problems], chat=False)
+    with allowing_code(True):
+        scores, samples = asked(endpoint, task)
+    assert [sample.extracted for sample in samples if sample.verdict != "correct"] == []
+    assert (scores["pass@1"].value, scores["pass@1"].n) == (1.0, 164)
+
+
+def test_humanevals_example_samples_pass_half_the_time(tmp_path: Path) -> None:
+    (problem,) = lines(DATA / "humaneval" / "example_problem.jsonl")
+    completions = [row["completion"] for row in lines(DATA / "humaneval" / "example_samples.jsonl")]
+    # One request has one answer in a recording: a comment tells the six apart.
+    problems = [{**problem, "prompt": f"# {number}\n{problem['prompt']}"} for number in range(len(completions))]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems))
+    (tmp_path / "example.yaml").write_text(
+        f"include: {TASKS / 'humaneval_completion.yaml'}\ntask: example\ndataset_kwargs: {{data_files: {{test: test.jsonl}}}}\n"
+    )
+    endpoint = recorded(tmp_path, [Request(prompt=one["prompt"]) for one in problems], completions, chat=False)
+    with allowing_code(True):
+        scores, samples = asked(endpoint, load_task(tmp_path / "example.yaml"))
+    assert scores["pass@1"].value == 0.5
+    assert ["timed out"] in [sample.extracted for sample in samples]
