@@ -118,7 +118,7 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     for title, entries in (("suites", suites), ("tasks", tasks)):
         emit(f"{title}:")
         for name, says in entries.items():
-            emit(f"  {name:<16} {says}")
+            emit(f"  {name:<20} {says}")
     emit(f"runs in {results / 'runs'}:" if runs else f"runs in {results / 'runs'}: none yet; try 'evals run demo'")
     for kept_run in runs:
         emit(f"  {kept_run.run_id}  {len(kept_run.endpoints)} endpoints{'' if kept_run.finished_at else ', did not finish'}")
