@@ -73,12 +73,12 @@ def allowing_code(allowed: bool) -> Iterator[None]:
         _ALLOWED.reset(token)
 
 
-def require_allowed(task: str) -> None:
-    """Raises TaskError, naming the flag, where nobody has allowed generated code to run; and on systems without the means."""
+def require_allowed(what: str) -> None:
+    """Raises TaskError about `what`, naming the flag, where nobody has allowed generated code to run; and on systems without the means."""
     if not _ALLOWED.get():
-        raise TaskError(f"task '{task}' runs code that the model writes, in a sandbox on this machine; allow it with --allow-code")
+        raise TaskError(f"{what} runs code that the model writes, in a sandbox on this machine; allow it with --allow-code")
     if os.name != "posix":
-        raise TaskError(f"task '{task}' runs code that the model writes, and this system cannot confine it; use Linux or macOS")
+        raise TaskError(f"{what} runs code that the model writes, and this system cannot confine it; use Linux or macOS")
 
 
 def run_programs(sources: Sequence[str], limits: Limits | None = None) -> list[Outcome]:
@@ -86,7 +86,7 @@ def run_programs(sources: Sequence[str], limits: Limits | None = None) -> list[O
 
     Raises TaskError (see require_allowed).
     """
-    require_allowed("run_programs")
+    require_allowed("one of these tasks")
     chosen = limits or Limits()
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
         outcomes = list(threads.map(lambda source: _run(source, chosen), sources))

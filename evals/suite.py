@@ -53,7 +53,8 @@ class Part(Noun):
 class Suite(Noun):
     """What `evals run` asks.
 
-    `limit` takes the first documents of each task, `seed` draws few-shot examples, `concurrency` is the number of requests in flight.
+    `limit` takes the first documents of each task, `seed` draws few-shot examples, `concurrency` is the most requests in flight,
+    `max_usd` what the run may cost (evals/budget.py), `attempts` how often a request is asked whose failure may pass (evals/asking.py).
     """
 
     name: SuiteName
@@ -64,6 +65,8 @@ class Suite(Noun):
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
     concurrency: int = Field(default=16, ge=1, le=4096)
+    max_usd: float | None = Field(default=None, ge=0)
+    attempts: int = Field(default=5, ge=1, le=20)
 
     @model_validator(mode="after")
     def _one_form(self) -> "Suite":

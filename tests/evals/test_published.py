@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from evals.asking import Asker
 from evals.lm import EndpointLM
-from evals.quality import ask_task, load_task, score
+from evals.quality import ask_task, load_task
 from evals.runs import Sample, Score
 from evals.sandbox import allowing_code
+from evals.scoring import score
 from evals.task_files import TASKS, listed_tasks
 from serving.completion import Completion, Request
 from serving.endpoints import Endpoint
@@ -39,7 +41,7 @@ def recorded(folder: Path, requests: Iterable[Request], texts: Iterable[str], *,
 
 
 def asked(endpoint: Endpoint, task: Any) -> tuple[dict[str, Score], list[Sample]]:
-    samples = ask_task(EndpointLM(endpoint, lambda completion: None), task)
+    samples = ask_task(EndpointLM(Asker(endpoint, lambda completion: None)), task)
     return {found.metric: found for found in score(task, samples, "r")}, samples
 
 
