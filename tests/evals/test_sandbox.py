@@ -140,3 +140,9 @@ def test_evals_run_names_the_flag_and_runs_code_with_it(tmp_path: Path, results:
     assert code == 0
     (score,) = json.loads(out.splitlines()[-1])["scores"]
     assert (score["metric"], score["value"], score["n"]) == ("pass@1", pytest.approx(2 / 3), 3)
+    # Nothing is asked again, but the code would run again.
+    run_id = json.loads(out.splitlines()[-1])["run_id"]
+    code, _, said = evals("rescore", run_id, "--results", results)
+    assert code == 1 and "--allow-code" in said
+    code, out, _ = evals("rescore", run_id, "--results", results, "--allow-code", "--json")
+    assert json.loads(out.splitlines()[-1])["scores"][0]["value"] == score["value"]
