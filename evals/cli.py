@@ -54,7 +54,8 @@ def report(
 def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     """List the shipped suites and tasks, and the runs kept here."""
     from evals.runs import read_run_record, run_folders
-    from evals.suite import SUITES, TASKS, shipped_suites, shipped_tasks
+    from evals.suite import SUITES, shipped_suites
+    from evals.task_files import TASKS, shipped_tasks
 
     suites = {name: _first_comment(SUITES / f"{name}.yaml") for name in shipped_suites()}
     tasks = {name: _first_comment(TASKS / f"{name}.yaml") for name in shipped_tasks()}
@@ -66,7 +67,7 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     for title, entries in (("suites", suites), ("tasks", tasks)):
         emit(f"{title}:")
         for name, says in entries.items():
-            emit(f"  {name:<14} {says}")
+            emit(f"  {name:<20} {says}")
     emit(f"runs in {results / 'runs'}:" if runs else f"runs in {results / 'runs'}: none yet; try 'evals run demo'")
     for kept_run in runs:
         emit(f"  {kept_run.run_id}  {len(kept_run.endpoints)} endpoints{'' if kept_run.finished_at else ', did not finish'}")

@@ -34,8 +34,10 @@ from evals.runs import (
     write_lines,
     write_run,
 )
+from evals.sandbox import require_allowed
 from evals.scoring import sample_of, score
-from evals.suite import Part, Suite, find_task
+from evals.suite import Part, Suite
+from evals.task_files import find_task, task_config
 from serving.completion import Completion
 from serving.documents import parse_document
 from serving.endpoints import Endpoint, load_endpoints, pick
@@ -136,7 +138,7 @@ def rescore_run(
     paths = {
         name: Path(task["path"]) if Path(task["path"]).is_file() else find_task(name, folder) for name, task in config["tasks"].items()
     }
-    plan = Plan(suite, suite.parts, endpoints, {name: load_task(path) for name, path in paths.items()}, {})
+    plan = Plan(suite, suite.parts, endpoints, {name: load_task(path, name) for name, path in paths.items()}, {})
     started_at = now()
     lines: list[Completion] = []
     askers = {
@@ -177,7 +179,7 @@ def plan_run(suite: Suite, parts: tuple[Part, ...], *, folder: Path, results: Pa
     known = load_endpoints(results)
     endpoints = {name: pick(known, name) for part in parts for name in part.endpoints}
     paths = {name: find_task(name, folder) for part in parts for name in part.tasks}
-    tasks = {name: load_task(path) for name, path in paths.items()}
+    tasks = {name: load_task(path, name) for name, path in paths.items()}
     for part in parts:
         _check_tasks([tasks[name] for name in part.tasks], [endpoints[name] for name in part.endpoints])
     if suite.max_usd is not None:
@@ -214,19 +216,12 @@ def _written(run: Run, folder: Path, samples: list[Sample], scores: list[Score])
     return read_run(folder)
 
 
-def load_task(path: Path) -> Any:
-    """The lm-eval task of one YAML file; `data_files` are relative to that file, wherever the command runs. Raises TaskError."""
+def load_task(path: Path, name: str | None = None) -> Any:
+    """The lm-eval task of a YAML file; `name` says which where it lists several (see evals/task_files.py). Raises TaskError."""
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
-        config = load_yaml(path)
-        if not isinstance(config.get("task"), str):
-            raise TaskError(f"{path}: must hold 'task: NAME' (groups of tasks are named one by one in the suite)")
-        kwargs = config.get("dataset_kwargs") or {}
-        if "data_files" in kwargs:
-            config["dataset_kwargs"] = {**kwargs, "data_files": _anchored(kwargs["data_files"], path.parent)}
-        loaded = TaskManager(include_defaults=False).load([config])
+        loaded = TaskManager(include_defaults=False).load([task_config(path, name)])
         (task,) = loaded["tasks"].values()
     except TaskError:
         raise
@@ -297,8 +292,11 @@ def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:
             raise TaskError(f"task '{task.task_name}' has output_type: {task.OUTPUT_TYPE}, which 'evals run' does not ask")
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
             raise TaskError(
-                f"task '{task.task_name}' runs generated code or shows images, which 'evals run' does not do; choose a text task"
+                f"task '{task.task_name}' shows images or runs generated code outside the sandbox, which 'evals run' does not do; "
+                "choose a text task, or 'humaneval' for code"
             )
+        if (task.get_config("metadata") or {}).get("sandbox"):
+            require_allowed(f"task '{task.task_name}'")
 
 
 def check_reachable_all(endpoints: Iterable[Endpoint]) -> None:
@@ -324,12 +322,3 @@ def _config(suite: Suite, parts: tuple[Part, ...], endpoints: dict[str, Endpoint
         "endpoints": {name: endpoint.model_dump(mode="json", exclude_defaults=True) for name, endpoint in endpoints.items()},
         "tasks": {name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for name, path in paths.items()},
     }
-
-
-def _anchored(data_files: Any, folder: Path) -> Any:
-    """The paths of lm-eval's `data_files`, in whatever shape, from `folder`; addresses are left alone."""
-    if isinstance(data_files, dict):
-        return {split: _anchored(files, folder) for split, files in data_files.items()}
-    if isinstance(data_files, list):
-        return [_anchored(file, folder) for file in data_files]
-    return data_files if "://" in str(data_files) else str(folder / data_files)

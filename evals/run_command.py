@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evals.quality import Progress as Asked
     from evals.runs import RunFiles
 
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let tasks run code that the model wrote, in a sandbox.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for this run, new or empty (default: results/runs/<run_id>).")]
 
 
@@ -38,6 +39,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many requests, tokens, dollars and minutes it would be.")
     ] = False,
+    allow_code: AllowCode = False,
     out: Out = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -55,11 +57,14 @@ def run(
         raise typer.BadParameter(
             "a run that goes on keeps its folder and its own answers; leave --out and --cache out", param_hint="--resume"
         )
+    from evals.sandbox import allowing_code
+
     if dry_run:
         from evals.estimate import estimate
         from evals.quality import plan_run
 
-        _show_estimate(estimate(plan_run(suite, parts, folder=path.parent, results=results), results), as_json)
+        with allowing_code(allow_code):
+            _show_estimate(estimate(plan_run(suite, parts, folder=path.parent, results=results), results), as_json)
         return
 
     from evals.quality import run_suite
@@ -67,7 +72,7 @@ def run(
 
     folder = find_run(resume, results) if resume is not None else None
     pairs = sum(len(part.endpoints) * len(part.tasks) for part in parts)
-    with _progress_bar(pairs) as on_progress:
+    with allowing_code(allow_code), _progress_bar(pairs) as on_progress:
         files = run_suite(
             suite, parts, folder=path.parent, results=results, out=out, resume=folder, cache=cache, batch=batch, on_progress=on_progress
         )
@@ -76,6 +81,7 @@ def run(
 
 def rescore(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Run id (see 'evals ls'), or the folder of a run.")],
+    allow_code: AllowCode = False,
     out: Out = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -87,9 +93,10 @@ def rescore(
     files = read_run(find_run(name, results))
 
     from evals.quality import rescore_run
+    from evals.sandbox import allowing_code
 
     pairs = len({(score.endpoint, score.task) for score in files.scores})
-    with _progress_bar(pairs) as on_progress:
+    with allowing_code(allow_code), _progress_bar(pairs) as on_progress:
         scored = rescore_run(files, folder=Path(), results=results, out=out, on_progress=on_progress)
     _tell(scored, as_json)
 

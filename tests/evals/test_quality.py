@@ -16,7 +16,8 @@ from evals.quality import Progress, ask_task, load_task, run_suite
 from evals.report import notes
 from evals.runs import read_run_record
 from evals.scoring import score
-from evals.suite import TASKS, Suite
+from evals.suite import Suite
+from evals.task_files import TASKS
 from serving.endpoints import load_endpoints, register
 
 TWO_FILTERS = """\
