@@ -59,10 +59,12 @@ def estimate(plan: Plan, results: Path) -> list[Estimate]:
             endpoint = plan.endpoints[endpoint_id]
             for name in part.tasks:
                 task = plan.tasks[name]
-                asker = _Listens(endpoint, lambda completion: None)
-                ask_task(model_of(asker, task, part, None), task, limit=plan.suite.limit, seed=plan.suite.seed)
-                earlier = known.get((endpoint_id, task.task_name))
-                found.append(_estimate(asker, task.task_name, earlier, plan.suite.concurrency))
+                for way in part.prompting or (None,):
+                    asker = _Listens(endpoint, lambda completion: None)
+                    lm = model_of(asker, task, part, None, way, plan.suite.seed)
+                    ask_task(lm, task, limit=plan.suite.limit, seed=plan.suite.seed)
+                    label = task.task_name if way is None else f"{task.task_name}@{way.name}"
+                    found.append(_estimate(asker, label, known.get((endpoint_id, label)), plan.suite.concurrency))
     return found
 
 

@@ -14,6 +14,7 @@ from lm_eval.api.model import LM
 from evals.asking import Asker
 from evals.errors import TaskError
 from evals.local_scorer import scores_locally
+from evals.prompting import Prompter
 from evals.suite import Parameters
 from serving.completion import Completion, Message, Request
 from serving.endpoints import Endpoint
@@ -33,12 +34,18 @@ class Answer(str):
     """
 
     completion: Completion
+    completions: tuple[Completion, ...]
 
     @classmethod
     def of(cls, completion: Completion) -> "Answer":
         """The answer of one completion."""
-        answer = cls(completion.text if completion.answered else "")
-        answer.completion = completion
+        return cls.decided(completion.text if completion.answered else "", (completion,))
+
+    @classmethod
+    def decided(cls, text: str, completions: tuple[Completion, ...]) -> "Answer":
+        """The answer that several completions led to (evals/prompting.py)."""
+        answer = cls(text)
+        answer.completion, answer.completions = completions[0], completions
         return answer
 
 
@@ -46,20 +53,28 @@ class Scored(tuple[float, bool]):
     """(log-probability, greedy) of a continuation, with the completion it came from; (0, False) when the request failed."""
 
     completion: Completion
+    completions: tuple[Completion, ...]
 
     @classmethod
     def of(cls, completion: Completion) -> "Scored":
         """The score of one completion."""
         scored = cls((completion.loglikelihood or 0.0, bool(completion.is_greedy)))
-        scored.completion = completion
+        scored.completion, scored.completions = completion, (completion,)
         return scored
 
 
 class EndpointLM(LM):  # type: ignore[misc]
     """One endpoint as lm-eval sees it: `asker` asks (evals/asking.py), the suite's `parameters` stand over the task's."""
 
-    def __init__(self, asker: Asker, parameters: Parameters | None = None, on_total: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        parameters: Parameters | None = None,
+        on_total: Callable[[int], None] | None = None,
+        prompter: Prompter | None = None,
+    ) -> None:
         super().__init__()
+        self.prompter = prompter
         self.asker = asker
         self.endpoint = asker.endpoint
         self.parameters = parameters or Parameters()
@@ -77,7 +92,10 @@ class EndpointLM(LM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """An `Answer` for each lm-eval Instance, in order. A failed request raises nothing; a missing key raises MissingKey."""
         asked = [to_request(instance.args[0], instance.args[1], self.parameters) for instance in requests]
-        return [Answer.of(completion) for completion in self._ask(asked)]
+        if self.prompter is None:
+            return [Answer.of(completion) for completion in self._ask(asked)]
+        prompted = self.prompter.ask([instance.doc for instance in requests], asked, self._ask)
+        return [Answer.decided(one.text, one.completions) for one in prompted]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """A `Scored` for each (context, continuation), in order. Raises TaskError where nobody can give it: `check_logprobs`."""

@@ -28,6 +28,9 @@ class Measure(Noun):
     ttft_s_p50: float | None = None
     output_tokens_mean: float | None = None
     cost_usd_per_1000: float | None = None
+    n_questions: int | None = None
+    cost_usd_per_1000_questions: float | None = None
+    seconds_per_question: float | None = None
 
 
 def measures(files: RunFiles) -> list[Measure]:
@@ -42,18 +45,34 @@ def measures(files: RunFiles) -> list[Measure]:
         # A resumed run asked again what had failed: the answer counts, not the failure before it.
         by_request[key] = [completion for completion in found_here if completion.answered] or found_here[-1:]
     hashes: dict[tuple[str, str], dict[str, None]] = {}
+    questions: dict[tuple[str, str], set[int]] = {}
     unparsed: Counter[tuple[str, str]] = Counter()
     for sample in files.samples:
         pair = (sample.endpoint, sample.task)
-        hashes.setdefault(pair, {})[sample.request_hash] = None
+        hashes.setdefault(pair, {}).update(dict.fromkeys(sample.request_hashes or (sample.request_hash,)))
+        questions.setdefault(pair, set()).add(sample.doc_id)
         if "unparsed" in sample.metrics:
             unparsed[pair] += bool(sample.metrics["unparsed"])
     found = []
     for (endpoint, task), wanted in hashes.items():
         completions = [completion for request_hash in wanted for completion in by_request.get((endpoint, request_hash), [])]
         count = unparsed[endpoint, task] if (endpoint, task) in unparsed else None
-        found.append(measure(endpoint, task, completions, unparsed=count))
+        found.append(_per_question(measure(endpoint, task, completions, unparsed=count), completions, len(questions[endpoint, task])))
     return found
+
+
+def _per_question(found: Measure, completions: Sequence[Completion], n_questions: int) -> Measure:
+    costs = [completion.cost_usd for completion in completions if completion.answered]
+    latencies = [completion.latency_s for completion in completions if completion.answered]
+    known_costs = [cost for cost in costs if cost is not None]
+    known_latencies = [latency for latency in latencies if latency is not None]
+    return found.model_copy(
+        update={
+            "n_questions": n_questions,
+            "cost_usd_per_1000_questions": 1000 * sum(known_costs) / n_questions if costs and len(known_costs) == len(costs) else None,
+            "seconds_per_question": sum(known_latencies) / n_questions if latencies and len(known_latencies) == len(latencies) else None,
+        }
+    )
 
 
 def measure(endpoint: str, task: str, completions: Sequence[Completion], *, unparsed: int | None = None) -> Measure:

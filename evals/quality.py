@@ -18,6 +18,7 @@ from evals.asking import Asker, Held, HeldOnly
 from evals.batch import BatchAsker, check_batch
 from evals.budget import Budget, check_priced
 from evals.errors import CannotResume, TaskError
+from evals.prompting import Prompter, Prompting
 from evals.resuming import answers_in, check_same, earlier_answers
 from evals.runs import (
     Run,
@@ -202,10 +203,12 @@ def _ask_parts(plan: Plan, askers: Mapping[str, Asker], run_id: str, on_progress
         for endpoint_id in part.endpoints:
             for name in part.tasks:
                 task = plan.tasks[name]
-                lm = model_of(askers[endpoint_id], task, part, on_progress)
-                asked = ask_task(lm, task, limit=plan.suite.limit, seed=plan.suite.seed)
-                samples += asked
-                scores += score(task, asked, run_id)
+                for way in part.prompting or (None,):
+                    lm = model_of(askers[endpoint_id], task, part, on_progress, way, plan.suite.seed)
+                    asked = ask_task(lm, task, limit=plan.suite.limit, seed=plan.suite.seed)
+                    label = {"task": task.task_name if way is None else f"{task.task_name}@{way.name}"}
+                    samples += [sample.model_copy(update=label) for sample in asked]
+                    scores += [one.model_copy(update=label) for one in score(task, asked, run_id)]
     return samples, scores
 
 
@@ -257,15 +260,17 @@ def _compile_templates_once() -> None:
     utils.env.from_string = lru_cache(maxsize=1024)(utils.env.from_string)
 
 
-def model_of(asker: Asker, task: Any, part: Part, on_progress: OnProgress | None) -> "EndpointLM":
-    """`asker` as lm-eval sees it for this task, its progress told to `on_progress`."""
+def model_of(
+    asker: Asker, task: Any, part: Part, on_progress: OnProgress | None, way: Prompting | None = None, seed: int = 0
+) -> "EndpointLM":
+    """`asker` as lm-eval sees it for this task asked in this way, its progress told to `on_progress`."""
     from evals.lm import EndpointLM
 
     done, total = 0, 0
 
     def told() -> None:
         if on_progress is not None:
-            on_progress(Progress(asker.endpoint.id, task.task_name, done, total))
+            on_progress(Progress(asker.endpoint.id, task.task_name if way is None else f"{task.task_name}@{way.name}", done, total))
 
     def begins(requests: int) -> None:
         nonlocal total
@@ -278,7 +283,7 @@ def model_of(asker: Asker, task: Any, part: Part, on_progress: OnProgress | None
         told()
 
     asker.on_done = arrived
-    return EndpointLM(asker, part.parameters, begins)
+    return EndpointLM(asker, part.parameters, begins, None if way is None else Prompter(way, task, seed))
 
 
 def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:

@@ -55,6 +55,10 @@ def to_markdown(files: RunFiles) -> str:
         "",
         f"Score: mean ± standard error over the answered documents; latency, output tokens and dollars are theirs too. {DASH}: not known.",
     ]
+    if ways := per_question(files):
+        head = ("endpoint", "task", "score", "requests", "seconds", "$ per 1,000")
+        lines += ["", "## Per question, by the way of asking", "", _line(head), _line(["---"] * 2 + ["---:"] * 4)]
+        lines += [_line(way) for way in ways]
     if found := notes(files):
         lines += ["", "## What was not answered", "", *(f"- {note}" for note in found)]
     commit = run.git_commit or "outside a checkout"
@@ -76,7 +80,33 @@ def to_screen(files: RunFiles) -> "RenderableType":
         for row in found:
             table.add_row(*map(escape, row.cells))
         blocks += [table, ""]
+    if ways := per_question(files):
+        table = Table(title="per question, by the way of asking", title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for heading in ("endpoint", "task", "score", "requests", "seconds", "$ per 1,000"):
+            table.add_column(heading, justify="left" if heading in ("endpoint", "task") else "right")
+        for way in ways:
+            table.add_row(*map(escape, way))
+        blocks += [table, ""]
     return Group(*blocks, *(escape(note) for note in notes(files)))
+
+
+def per_question(files: RunFiles) -> list[tuple[str, ...]]:
+    """Accuracy against what a question takes: requests, seconds of the model, dollars. A line for each task asked in several ways."""
+    of_pair = {(measure.endpoint, measure.task): measure for measure in measures(files)}
+    plain, found = _zero_or_one(files), {}
+    for score in files.scores:
+        measure = of_pair[score.endpoint, score.task]
+        if "@" in score.task and (score.endpoint, score.task) not in found and measure.n_questions:
+            seconds, dollars = measure.seconds_per_question, measure.cost_usd_per_1000_questions
+            found[score.endpoint, score.task] = (
+                score.endpoint,
+                score.task,
+                _score(score, (score.task, score.metric) in plain),
+                f"{measure.n_requests / measure.n_questions:.1f}",
+                DASH if seconds is None else f"{seconds:.2f} s",
+                DASH if dollars is None else _dollars(dollars),
+            )
+    return list(found.values())
 
 
 def notes(files: RunFiles) -> list[str]:

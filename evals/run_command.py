@@ -71,7 +71,7 @@ def run(
     from evals.runs import find_run
 
     folder = find_run(resume, results) if resume is not None else None
-    pairs = sum(len(part.endpoints) * len(part.tasks) for part in parts)
+    pairs = sum(len(part.endpoints) * len(part.tasks) * max(len(part.prompting), 1) for part in parts)
     with allowing_code(allow_code), _progress_bar(pairs) as on_progress:
         files = run_suite(
             suite, parts, folder=path.parent, results=results, out=out, resume=folder, cache=cache, batch=batch, on_progress=on_progress

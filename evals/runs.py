@@ -51,6 +51,7 @@ class Sample(Noun):
     """The verdict on one document. A failed request has a `status` (see serving.completion) and neither verdict nor metrics.
 
     `verdict` is None too where the task's first metric is not a plain 0 or 1. `filter` is lm-eval's name for the way the answer was read.
+    `request_hashes` are all the requests of a document that took several (choices to score, votes of a prompting).
     """
 
     endpoint: str
@@ -63,6 +64,7 @@ class Sample(Noun):
     extracted: Any = None
     metrics: dict[str, Any] = {}
     request_hash: str
+    request_hashes: tuple[str, ...] = ()
     error: str | None = None
 
     @property

@@ -50,7 +50,7 @@ def score(task: Any, samples: list[Sample], run_id: str) -> list[Score]:
 
 def sample_of(endpoint: str, task: Any, values: dict[str, Any]) -> Sample:
     """lm-eval's logged sample as ours. With several answers to a document (`repeats`) it counts as answered when all of them came."""
-    completions: list[Completion] = [answer.completion for answers in values["resps"] for answer in answers]
+    completions: list[Completion] = [one for answers in values["resps"] for answer in answers for one in answer.completions]
     failed = next((completion for completion in completions if not completion.answered), None)
     shown = failed or completions[0]
     common: dict[str, Any] = {
@@ -61,6 +61,7 @@ def sample_of(endpoint: str, task: Any, values: dict[str, Any]) -> Sample:
         "status": shown.status,
         "target": values["target"],
         "request_hash": shown.request_hash,
+        "request_hashes": tuple(dict.fromkeys(one.request_hash for one in completions)) if len(completions) > 1 else (),
     }
     if failed is not None:
         return Sample(**common, error=failed.error)

@@ -6,6 +6,7 @@
     parameters: {max_tokens: 512}            # over the task's own; null takes one away, so that the server's default holds
     limit: 200
 
+`prompting:` lists ways to ask (evals/prompting.py); each task is then asked and scored in each of them.
 Where not every endpoint is asked every task, `runs:` holds several such blocks of tasks, endpoints and parameters.
 """
 
@@ -13,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from evals.errors import EvalsError, UnknownSuite
+from evals.prompting import Prompting
 from evals.task_files import expand_tasks
 from serving.documents import Noun, parse_document, read_document
 from serving.errors import did_you_mean
@@ -48,6 +50,15 @@ class Part(Noun):
     tasks: tuple[str, ...] = Field(min_length=1)
     endpoints: tuple[str, ...] = ()
     parameters: Parameters = Parameters()
+    prompting: tuple[Prompting, ...] = ()
+
+    @field_validator("prompting")
+    @classmethod
+    def _names_differ(cls, ways: tuple[Prompting, ...]) -> tuple[Prompting, ...]:
+        names = [way.name for way in ways]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two ways are named '{twice}'; each needs a name of its own")
+        return ways
 
 
 class Suite(Noun):
@@ -62,6 +73,7 @@ class Suite(Noun):
     endpoints: tuple[str, ...] = ()
     runs: tuple[Part, ...] = ()
     parameters: Parameters = Parameters()
+    prompting: tuple[Prompting, ...] = ()
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
     concurrency: int = Field(default=16, ge=1, le=4096)
@@ -83,7 +95,11 @@ class Suite(Noun):
     def parts(self) -> tuple[Part, ...]:
         """The blocks, each with the suite's parameters under its own."""
         blocks = self.runs or (Part(tasks=self.tasks, endpoints=self.endpoints),)
-        return tuple(block.model_copy(update={"parameters": _merged(self.parameters, block.parameters)}) for block in blocks)
+        found = []
+        for block in blocks:
+            ways = {"prompting": block.prompting or self.prompting} if block.prompting or self.prompting else {}
+            found.append(block.model_copy(update={"parameters": _merged(self.parameters, block.parameters), **ways}))
+        return tuple(found)
 
 
 def find_suite(name: str) -> Path:
