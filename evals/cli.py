@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evals.compare_command import compare
 from evals.cost_command import cost
 from evals.load.command import load, show_run
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
@@ -122,6 +123,7 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 
 
 app.command()(cost)
+app.command()(compare)
 
 
 def _show(files: "RunFiles", as_json: bool) -> None:

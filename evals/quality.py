@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.errors import TaskError
+from evals.items import cluster_of
 from evals.runs import (
     Run,
     RunFiles,
@@ -182,6 +183,7 @@ def _sample(endpoint: str, task: Any, values: dict[str, Any]) -> Sample:
         "status": shown.status,
         "target": values["target"],
         "request_hash": shown.request_hash,
+        "cluster": cluster_of(task, values["doc"]),
     }
     if failed is not None:
         return Sample(**common, error=failed.error)
@@ -229,6 +231,7 @@ def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:
     from evals.lm import refuse_logprobs
 
     for task in tasks:
+        cluster_of(task, task.eval_docs[0])  # refuses a misspelt field before anything is asked
         if task.OUTPUT_TYPE != "generate_until":
             raise refuse_logprobs(task.task_name, endpoints[0])
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):

@@ -56,6 +56,7 @@ class Sample(Noun):
     extracted: Any = None
     metrics: dict[str, Any] = {}
     request_hash: str
+    cluster: str | None = None  # documents that resemble each other (one passage's questions), where the task names the field
     error: str | None = None
 
     @property
