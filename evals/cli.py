@@ -14,6 +14,7 @@ import typer
 
 from evals.compare_command import compare
 from evals.cost_command import cost
+from evals.drift_command import drift
 from evals.load.command import load, show_run
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 
@@ -124,6 +125,7 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 
 app.command()(cost)
 app.command()(compare)
+app.command()(drift)
 
 
 def _show(files: "RunFiles", as_json: bool) -> None:

@@ -99,8 +99,8 @@ def compare(pairs: Sequence[tuple[Side, Side]], *, metric: str | None = None, ex
 
 def adjusted(found: list[Comparison]) -> list[Comparison]:
     """The same with q: Benjamini and Hochberg over the metrics, and apart from them over the shifts."""
-    q = iter(_q([one.p for one in found]))
-    shift_q = iter(_q([shift.p for one in found for shift in one.shifts]))
+    q = iter(q_values([one.p for one in found]))
+    shift_q = iter(q_values([shift.p for one in found for shift in one.shifts]))
     return [
         one.model_copy(
             update={"q": next(q), "shifts": tuple(shift.model_copy(update={"q": next(shift_q)}) for shift in one.shifts)},
@@ -109,7 +109,8 @@ def adjusted(found: list[Comparison]) -> list[Comparison]:
     ]
 
 
-def _q(p_values: Sequence[float | None]) -> list[float | None]:
+def q_values(p_values: Sequence[float | None]) -> list[float | None]:
+    """Benjamini and Hochberg over the p-values that are known."""
     from evals.stats import benjamini_hochberg
 
     known = iter(benjamini_hochberg([p for p in p_values if p is not None]))

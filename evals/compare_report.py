@@ -78,12 +78,28 @@ def amount(quantity: str, value: float, *, sign: bool = False) -> str:
     return f"{value:{plus},.1f}"
 
 
+def short(text: str, most: int = 110) -> str:
+    """One line: the beginning and, since answers end with what counts, the end."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
+
+
+def table(title: str, *headings: str) -> "Table":
+    """An empty table; what is no text stands on the right."""
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for place, heading in enumerate(headings):
+        shown.add_column(heading, justify="left" if place < 2 or heading in ("", "test") else "right", overflow="fold")
+    return shown
+
+
 def _scores(title: str, found: Sequence[Comparison]) -> "Table":
-    table = _table(title, "baseline", "other", "n", "baseline", "other", "difference", "lost:gained", "p", "q", "test")
+    shown = table(title, "baseline", "other", "n", "baseline", "other", "difference", "lost:gained", "p", "q", "test")
     for one in found:
         percent = one.lost is not None
         interval = f" [{_signed(one.lower, percent)}, {_signed(one.upper, percent)}]" if one.lower is not None else ""
-        table.add_row(
+        shown.add_row(
             one.a,
             one.b,
             f"{one.n:,}" if one.n == one.n_clusters else f"{one.n:,} in {one.n_clusters:,}",
@@ -95,15 +111,15 @@ def _scores(title: str, found: Sequence[Comparison]) -> "Table":
             number(one.q),
             TESTS[one.test],
         )
-    return table
+    return shown
 
 
 def _shifts(found: Sequence[Comparison]) -> "Table":
-    table = _table("what else moved (means; medians in brackets)", "baseline", "other", "", "n", "baseline", "other", "difference", "q")
+    shown = table("what else moved (means; medians in brackets)", "baseline", "other", "", "n", "baseline", "other", "difference", "q")
     for one in found:
         for shift in one.shifts:
-            table.add_row(one.a, one.b, *_shift(shift))
-    return table
+            shown.add_row(one.a, one.b, *_shift(shift))
+    return shown
 
 
 def _shift(shift: Shift) -> tuple[str, ...]:
@@ -122,17 +138,11 @@ def _shift(shift: Shift) -> tuple[str, ...]:
 
 def _flip(one: Comparison, flip: Flip) -> str:
     return (
-        f"{one.task} {flip.doc_id}: {_short(flip.prompt, 160)}\n"
-        f"  {one.a}, {flip.verdict_a}: {_short(flip.answer_a)}\n"
-        f"  {one.b}, {flip.verdict_b}: {_short(flip.answer_b)}\n"
-        f"  right: {_short(flip.target)}\n"
+        f"{one.task} {flip.doc_id}: {short(flip.prompt, 160)}\n"
+        f"  {one.a}, {flip.verdict_a}: {short(flip.answer_a)}\n"
+        f"  {one.b}, {flip.verdict_b}: {short(flip.answer_b)}\n"
+        f"  right: {short(flip.target)}\n"
     )
-
-
-def _short(text: str, most: int = 110) -> str:
-    """One line: the beginning and, since answers end with what counts, the end."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
 
 
 def _value(value: float, percent: bool) -> str:
@@ -147,12 +157,3 @@ def _signed(value: float | None, percent: bool) -> str:
 
 def _by(value: float, percent: bool) -> str:
     return f"{100 * value:.1f} points" if percent else f"{value:.3g}"
-
-
-def _table(title: str, *headings: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < 2 or heading in ("", "test") else "right", overflow="fold")
-    return table
