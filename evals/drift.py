@@ -90,7 +90,9 @@ def find_series(results: Path, endpoint: str, suite: str | None = None) -> tuple
     Raises NotComparable where there are fewer than two.
     """
     records = [(folder, read_run_record(folder)) for folder in run_folders(results) if not (folder / "load.json").is_file()]
-    of_suite = [(folder, run) for folder, run in records if run.finished_at and (suite is None or run.suite == suite)]
+    # A rescored run holds another day's answers: it is no new observation.
+    asked = [(folder, run) for folder, run in records if run.finished_at and "rescored_from" not in run.config]
+    of_suite = [(folder, run) for folder, run in asked if suite is None or run.suite == suite]
     mine = sorted(((folder, run) for folder, run in of_suite if endpoint in run.endpoints), key=lambda pair: pair[1].started_at)
     if not mine:
         known = sorted({name for _, run in of_suite for name in run.endpoints})
@@ -132,6 +134,8 @@ def find_drift(series: Sequence[Side], *, tolerance: float = TOLERANCE, examples
         raise NotComparable(f"no task in common between {reference.name} and {now.name}")
     matches = [match(reference, now, task) for task in tasks]
     told = [*notes, *_changed_entry(reference, now), *dict.fromkeys(note for matched in matches for note in matched.notes)]
+    if now.files.run.n_held:
+        told.append(f"{now.files.run.n_held} answers of {now.name} were not asked again but held already (resumed, or --cache)")
     if not repeats:
         told.append("the reference was run once, so that nothing says how much such runs differ by themselves: run it twice within a day")
     floor = _noise([reference, *repeats], tasks)

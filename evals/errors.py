@@ -7,6 +7,8 @@
         ├── TaskError             a task that cannot be loaded, or that the endpoint cannot be asked
         ├── UnknownRun            no such run, or one that did not finish
         ├── RunExists             the folder named with --out already holds something
+        ├── CannotResume          a run that is not this suite's, or that has nothing left to ask
+        ├── BudgetError           a limit in dollars that cannot be kept
         ├── NothingAnswered       the run was kept, but no request of it was answered
         ├── LoadError             a load that cannot be made: options that contradict each other, a trace that cannot be read
         ├── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
@@ -40,6 +42,14 @@ class UnknownRun(EvalsError):
 
 class RunExists(EvalsError):
     """The folder for a run already holds something; a run never overwrites."""
+
+
+class CannotResume(EvalsError):
+    """The run that was named is another suite's, was asked otherwise, or is whole."""
+
+
+class BudgetError(EvalsError):
+    """A limit in dollars for an endpoint whose price nobody knows."""
 
 
 class NothingAnswered(EvalsError):

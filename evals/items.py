@@ -190,7 +190,7 @@ def _file_hash(side: Side, task: str) -> str | None:
     """SHA-256 of the task's file as the run wrote it down; None where the run does not say which file was this task's."""
     entries = side.files.run.config.get("tasks", {})
     for key, entry in entries.items():
-        if task in (key, Path(key).stem, entry.get("task")):
+        if task in (key, Path(key).stem, key.rpartition(":")[2]):
             return str(entry["sha256"])
     return str(next(iter(entries.values()))["sha256"]) if len(entries) == 1 else None
 

@@ -5,17 +5,16 @@ Here a failed request is an `Answer` whose completion says so; evals/quality.py 
 Imports lm_eval (a second): only evals/quality.py imports this module, and only when a run starts.
 """
 
-import asyncio
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
 
+from evals.asking import Asker
 from evals.errors import TaskError
+from evals.local_scorer import scores_locally
 from evals.suite import Parameters
-from serving.client import Client
 from serving.completion import Completion, Message, Request
 from serving.endpoints import Endpoint
 
@@ -43,17 +42,28 @@ class Answer(str):
         return answer
 
 
-class EndpointLM(LM):  # type: ignore[misc]
-    """One endpoint as lm-eval sees it. `record` is called with each completion as it arrives; `concurrency` is requests in flight."""
+class Scored(tuple[float, bool]):
+    """(log-probability, greedy) of a continuation, with the completion it came from; (0, False) when the request failed."""
 
-    def __init__(
-        self, endpoint: Endpoint, record: Callable[[Completion], None], *, parameters: Parameters | None = None, concurrency: int = 16
-    ) -> None:
+    completion: Completion
+
+    @classmethod
+    def of(cls, completion: Completion) -> "Scored":
+        """The score of one completion."""
+        scored = cls((completion.loglikelihood or 0.0, bool(completion.is_greedy)))
+        scored.completion = completion
+        return scored
+
+
+class EndpointLM(LM):  # type: ignore[misc]
+    """One endpoint as lm-eval sees it: `asker` asks (evals/asking.py), the suite's `parameters` stand over the task's."""
+
+    def __init__(self, asker: Asker, parameters: Parameters | None = None, on_total: Callable[[int], None] | None = None) -> None:
         super().__init__()
-        self.endpoint = endpoint
-        self.record = record
+        self.asker = asker
+        self.endpoint = asker.endpoint
         self.parameters = parameters or Parameters()
-        self.concurrency = concurrency
+        self.on_total = on_total
 
     @property
     def tokenizer_name(self) -> str:
@@ -67,33 +77,22 @@ class EndpointLM(LM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """An `Answer` for each lm-eval Instance, in order. A failed request raises nothing; a missing key raises MissingKey."""
         asked = [to_request(instance.args[0], instance.args[1], self.parameters) for instance in requests]
-        return [Answer.of(completion) for completion in asyncio.run(self._ask_all(asked))]
+        return [Answer.of(completion) for completion in self._ask(asked)]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Raises TaskError: see `refuse_logprobs`."""
-        raise refuse_logprobs(requests[0].task_name, self.endpoint)
+        """A `Scored` for each (context, continuation), in order. Raises TaskError where nobody can give it: `check_logprobs`."""
+        check_logprobs(requests[0].task_name, self.endpoint)
+        asked = [to_scoring(*instance.args) for instance in requests]
+        return [Scored.of(completion) for completion in self._ask(asked)]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """Raises TaskError: see `refuse_logprobs`."""
-        raise refuse_logprobs(requests[0].task_name, self.endpoint)
+        """Raises TaskError: whole documents are not scored here."""
+        raise TaskError(f"task '{requests[0].task_name}' scores whole documents (loglikelihood_rolling), which 'evals run' does not do")
 
-    async def _ask_all(self, requests: Sequence[Request]) -> list[Completion]:
-        waiting = iter(enumerate(requests))
-        completions: dict[int, Completion] = {}
-
-        async def work(client: Client) -> None:
-            for index, request in waiting:
-                completions[index] = completion = await client.ask(self.endpoint, request)
-                self.record(completion)
-
-        async with Client(speed=math.inf) as client:
-            workers = [asyncio.create_task(work(client)) for _ in range(min(self.concurrency, len(requests)))]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-        return [completions[index] for index in range(len(requests))]
+    def _ask(self, requests: list[Request]) -> list[Completion]:
+        if self.on_total is not None:
+            self.on_total(len(requests))
+        return self.asker.ask_all(requests)
 
 
 def to_request(context: str, generation: Mapping[str, Any], parameters: Parameters) -> Request:
@@ -120,9 +119,19 @@ def to_request(context: str, generation: Mapping[str, Any], parameters: Paramete
     return Request(**content, **parameters.over(stated))
 
 
-def refuse_logprobs(task: str, endpoint: Endpoint) -> TaskError:
-    """The error for a task that scores log-probabilities of given texts, which an endpoint that only writes text cannot give."""
-    return TaskError(
-        f"task '{task}' compares log-probabilities, and endpoint '{endpoint.id}' is asked for text only; "
-        "choose a task with output_type: generate_until"
+def to_scoring(context: str, continuation: str) -> Request:
+    """lm-eval's pair as a Request. Spaces at the end of the context belong to the continuation's first token, as in lm-eval's backends."""
+    if not context.strip():
+        raise TaskError("a continuation without a context cannot be scored; give the task's doc_to_text something to say")
+    kept = context.rstrip()
+    return Request(prompt=kept, continuation=context[len(kept) :] + continuation)
+
+
+def check_logprobs(task: str, endpoint: Endpoint) -> None:
+    """Raises TaskError where a task that compares log-probabilities is asked of an endpoint that cannot give right ones."""
+    if endpoint.wire == "recorded" or (endpoint.capabilities.logprobs and endpoint.capabilities.completions) or scores_locally(endpoint):
+        return
+    raise TaskError(
+        f"task '{task}' compares log-probabilities, and no probe has found those of endpoint '{endpoint.id}' right; choose a task with "
+        "output_type: generate_until, or an engine that passes the probe ('serving up MODEL --engine vllm', 'serving ping ID --probe')"
     )

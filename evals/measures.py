@@ -38,6 +38,9 @@ def measures(files: RunFiles) -> list[Measure]:
     by_request: dict[tuple[str, str], list[Completion]] = {}
     for completion in files.completions:
         by_request.setdefault((completion.endpoint, completion.request_hash), []).append(completion)
+    for key, found_here in by_request.items():
+        # A resumed run asked again what had failed: the answer counts, not the failure before it.
+        by_request[key] = [completion for completion in found_here if completion.answered] or found_here[-1:]
     hashes: dict[tuple[str, str], dict[str, None]] = {}
     unparsed: Counter[tuple[str, str]] = Counter()
     for sample in files.samples:

@@ -8,39 +8,45 @@ standard error are then taken with lm-eval's own functions over the answered doc
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.errors import TaskError
+from evals.asking import Asker, Held, HeldOnly
+from evals.batch import BatchAsker, check_batch
+from evals.budget import Budget, check_priced
+from evals.errors import CannotResume, TaskError
 from evals.items import cluster_of
+from evals.resuming import answers_in, check_same, earlier_answers
 from evals.runs import (
     Run,
     RunFiles,
     Sample,
     Score,
-    Verdict,
     completions_log,
     git_commit,
     new_run_folder,
     now,
     read_run,
+    read_run_record,
     versions,
     write_lines,
     write_run,
 )
-from evals.suite import Part, Suite, find_task
+from evals.sandbox import require_allowed
+from evals.scoring import sample_of, score
+from evals.suite import Part, Suite
+from evals.task_files import find_task, task_config
 from serving.completion import Completion
+from serving.documents import parse_document
 from serving.endpoints import Endpoint, load_endpoints, pick
 
 if TYPE_CHECKING:
     from evals.lm import EndpointLM
 
 log = logging.getLogger(__name__)
-
-# lm-eval takes 100,000 resamples by default, for the few metrics whose standard error has no formula: minutes on a thousand documents.
-BOOTSTRAP_ITERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,64 +63,166 @@ OnProgress = Callable[[Progress], None]
 
 
 def run_suite(
-    suite: Suite, parts: Iterable[Part], *, folder: Path, results: Path, out: Path | None = None, on_progress: OnProgress | None = None
+    suite: Suite,
+    parts: Iterable[Part],
+    *,
+    folder: Path,
+    results: Path,
+    out: Path | None = None,
+    resume: Path | None = None,
+    cache: bool = False,
+    batch: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> RunFiles:
     """Run the parts of `suite` (see evals.suite.choose_endpoints) and keep everything; tasks named by path are sought from `folder`.
 
-    Raises UnknownEndpoint, UnknownTask, TaskError, MissingKey, Unreachable or RunExists before anything is asked or written.
+    `resume` is the folder of a run of this suite that goes on; with `cache` a new one takes the answers that earlier runs hold;
+    with `batch` the Batch API is asked (evals/batch.py).
+    Raises UnknownEndpoint, UnknownTask, TaskError, BudgetError, CannotResume, MissingKey, Unreachable or RunExists before anything is
+    asked or written.
     """
-    parts = tuple(parts)
+    plan = plan_run(suite, tuple(parts), folder=folder, results=results)
+    if batch:
+        check_batch(plan.endpoints.values())
+    answers: dict[str, list[Completion]] = {}
+    if resume is not None:
+        run, run_folder = _resumed(plan, resume)
+        for completion in answers_in(run_folder, mend=True):
+            answers.setdefault(completion.endpoint, []).append(completion)
+    check_reachable_all(plan.endpoints.values())
+    if resume is None:
+        answers = {name: earlier_answers(endpoint, results) for name, endpoint in plan.endpoints.items()} if cache else {}
+        started_at = now()
+        run_id, run_folder = new_run_folder(suite.name, started_at, results, out)
+        run = Run(
+            run_id=run_id,
+            suite=suite.name,
+            endpoints=tuple(plan.endpoints),
+            started_at=started_at,
+            git_commit=git_commit(),
+            versions=versions(),
+            seed=suite.seed,
+            config=plan.config,
+        )
+    write_run(run.model_copy(update={"finished_at": None}), run_folder)
+    spent_usd = 0.0 if resume is None else sum(one.cost_usd or 0.0 for found in answers.values() for one in found)
+    budget = None if suite.max_usd is None else Budget(suite.max_usd, spent_usd=spent_usd)
+    held = {name: Held.of(found) for name, found in answers.items()}
+    with completions_log(run_folder) as record:
+        how: dict[str, Any] = {"budget": budget, "concurrency": suite.concurrency, "attempts": suite.attempts, "copy_held": resume is None}
+        kind = partial(BatchAsker, log_path=run_folder / "batches.jsonl") if batch else Asker
+        askers = {name: kind(one, record, held=held.get(name) or Held(), **how) for name, one in plan.endpoints.items()}
+        samples, scores = _ask_parts(plan, askers, run.run_id, on_progress)
+    lateness_s = sorted(late for asker in askers.values() for late in asker.lateness_s)
+    finished = {
+        "finished_at": now(),
+        "n_held": sum(asker.held.taken for asker in askers.values()),
+        "n_not_asked": budget.refused if budget else 0,
+        "client_lateness_p99_s": lateness_s[int(0.99 * (len(lateness_s) - 1))] if lateness_s else None,
+    }
+    return _written(run.model_copy(update=finished), run_folder, samples, scores)
+
+
+def rescore_run(
+    files: RunFiles, *, folder: Path, results: Path, out: Path | None = None, on_progress: OnProgress | None = None
+) -> RunFiles:
+    """The tasks of a finished run as their files read answers today, over the answers that it holds: a new run, and nothing is asked.
+
+    Raises TaskError where a task asks something else today, for then its answers are answers to other questions.
+    """
+    config = files.run.config
+    parts = tuple(parse_document(part, Part, where=str(files.folder / "run.json")) for part in config["parts"])
+    suite = Suite(name=files.run.suite, runs=parts, limit=config["limit"], seed=files.run.seed, concurrency=config["concurrency"])
+    endpoints = {
+        name: parse_document(values, Endpoint, where=str(files.folder / "run.json")) for name, values in config["endpoints"].items()
+    }
+    paths = {
+        name: Path(task["path"]) if Path(task["path"]).is_file() else find_task(name, folder) for name, task in config["tasks"].items()
+    }
+    plan = Plan(suite, suite.parts, endpoints, {name: load_task(path, name) for name, path in paths.items()}, {})
+    started_at = now()
+    lines: list[Completion] = []
+    askers = {
+        name: HeldOnly(
+            endpoint,
+            lines.append,
+            held=Held.of((one for one in files.completions if one.endpoint == name), failures=True),
+            copy_held=True,
+            some_missing=files.run.n_not_asked > 0,
+        )
+        for name, endpoint in endpoints.items()
+    }
+    samples, scores = _ask_parts(plan, askers, "", on_progress)
+    run_id, run_folder = new_run_folder(suite.name, started_at, results, out)
+    new_config = _config(suite, parts, endpoints, paths) | {"rescored_from": files.run.run_id}
+    run = files.run.model_copy(
+        update={"run_id": run_id, "started_at": started_at, "config": new_config, "versions": versions(), "git_commit": git_commit()}
+    )
+    write_run(run.model_copy(update={"finished_at": None}), run_folder)
+    write_lines(run_folder / "completions.jsonl", lines)
+    scores = [one.model_copy(update={"run_id": run_id}) for one in scores]
+    return _written(run.model_copy(update={"finished_at": now()}), run_folder, samples, scores)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run asks, resolved: endpoints and loaded tasks by name, and the `config` that run.json keeps."""
+
+    suite: Suite
+    parts: tuple[Part, ...]
+    endpoints: dict[str, Endpoint]
+    tasks: dict[str, Any]
+    config: dict[str, Any]
+
+
+def plan_run(suite: Suite, parts: tuple[Part, ...], *, folder: Path, results: Path) -> Plan:
+    """Resolve and check everything that can be checked without asking. Raises as `run_suite` does."""
     known = load_endpoints(results)
     endpoints = {name: pick(known, name) for part in parts for name in part.endpoints}
     paths = {name: find_task(name, folder) for part in parts for name in part.tasks}
-    tasks = {name: load_task(path) for name, path in paths.items()}
+    tasks = {name: load_task(path, name) for name, path in paths.items()}
     for part in parts:
         _check_tasks([tasks[name] for name in part.tasks], [endpoints[name] for name in part.endpoints])
-    _check_reachable(endpoints.values())
+    if suite.max_usd is not None:
+        check_priced(endpoints.values())
+    return Plan(suite, parts, endpoints, tasks, _config(suite, parts, endpoints, paths))
 
-    started_at = now()
-    run_id, run_folder = new_run_folder(suite.name, started_at, results, out)
-    run = Run(
-        run_id=run_id,
-        suite=suite.name,
-        endpoints=tuple(endpoints),
-        started_at=started_at,
-        git_commit=git_commit(),
-        versions=versions(),
-        seed=suite.seed,
-        config=_config(suite, parts, endpoints, paths),
-    )
-    write_run(run, run_folder)
+
+def _resumed(plan: Plan, folder: Path) -> tuple[Run, Path]:
+    run = read_run_record(folder)
+    check_same(run, plan.config, plan.suite.seed)
+    if run.finished_at is not None and all(score.coverage == 1 for score in read_run(folder).scores):
+        raise CannotResume(f"run {run.run_id} is whole: every request was answered; 'evals report {run.run_id}' shows it")
+    return run, folder
+
+
+def _ask_parts(plan: Plan, askers: Mapping[str, Asker], run_id: str, on_progress: OnProgress | None) -> tuple[list[Sample], list[Score]]:
     samples: list[Sample] = []
     scores: list[Score] = []
-    with completions_log(run_folder) as record:
-        for part in parts:
-            for endpoint_id in part.endpoints:
-                for name in part.tasks:
-                    task = tasks[name]
-                    lm = _model(endpoints[endpoint_id], task, suite, part, record, on_progress)
-                    asked = ask_task(lm, task, limit=suite.limit, seed=suite.seed)
-                    samples += asked
-                    scores += score(task, asked, run_id)
-    write_lines(run_folder / "samples.jsonl", samples)
-    write_lines(run_folder / "scores.jsonl", scores)
-    write_run(run.model_copy(update={"finished_at": now()}), run_folder)
-    return read_run(run_folder)
+    for part in plan.parts:
+        for endpoint_id in part.endpoints:
+            for name in part.tasks:
+                task = plan.tasks[name]
+                lm = model_of(askers[endpoint_id], task, part, on_progress)
+                asked = ask_task(lm, task, limit=plan.suite.limit, seed=plan.suite.seed)
+                samples += asked
+                scores += score(task, asked, run_id)
+    return samples, scores
 
 
-def load_task(path: Path) -> Any:
-    """The lm-eval task of one YAML file; `data_files` are relative to that file, wherever the command runs. Raises TaskError."""
+def _written(run: Run, folder: Path, samples: list[Sample], scores: list[Score]) -> RunFiles:
+    write_lines(folder / "samples.jsonl", samples)
+    write_lines(folder / "scores.jsonl", scores)
+    write_run(run, folder)
+    return read_run(folder)
+
+
+def load_task(path: Path, name: str | None = None) -> Any:
+    """The lm-eval task of a YAML file; `name` says which where it lists several (see evals/task_files.py). Raises TaskError."""
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
-        config = load_yaml(path)
-        if not isinstance(config.get("task"), str):
-            raise TaskError(f"{path}: must hold 'task: NAME' (groups of tasks are named one by one in the suite)")
-        kwargs = config.get("dataset_kwargs") or {}
-        if "data_files" in kwargs:
-            config["dataset_kwargs"] = {**kwargs, "data_files": _anchored(kwargs["data_files"], path.parent)}
-        loaded = TaskManager(include_defaults=False).load([config])
+        loaded = TaskManager(include_defaults=False).load([task_config(path, name)])
         (task,) = loaded["tasks"].values()
     except TaskError:
         raise
@@ -130,117 +238,71 @@ def ask_task(lm: "EndpointLM", task: Any, *, limit: int | None = None, seed: int
     """Ask one endpoint one task; one Sample per document (and per lm-eval filter, where a task reads its answers in several ways)."""
     from lm_eval.evaluator import evaluate
 
+    _compile_templates_once()
     task.set_fewshot_seed(seed=seed)
-    chat = lm.endpoint.capabilities.chat
+    # Log-probabilities are of a text after a text; what a chat template would put between them, the server does not say.
+    chat = lm.endpoint.capabilities.chat and task.OUTPUT_TYPE == "generate_until"
     # No standard errors here: lm-eval would take them over the failed documents too.
     evaluated = evaluate(
         lm, {"tasks": {task.task_name: task}}, limit=limit, bootstrap_iters=0, apply_chat_template=chat, fewshot_as_multiturn=chat
     )
     logged = evaluated["samples"][task.task_name]
-    return [_sample(lm.endpoint.id, task, values) for values in logged]
+    return [sample_of(lm.endpoint.id, task, values) for values in logged]
 
 
-def score(task: Any, samples: list[Sample], run_id: str) -> list[Score]:
-    """The metrics of one endpoint's samples on one task, over the answered documents alone."""
-    from lm_eval.api.metrics import mean, stderr_for_metric
+@lru_cache(maxsize=1)
+def _compile_templates_once() -> None:
+    """lm-eval compiles a task's Jinja templates anew for each document, four times: half of all the time that a quick server leaves us."""
+    from lm_eval import utils
 
-    filters = list(dict.fromkeys(sample.filter for sample in samples))
-    scores = []
-    for name in filters:
-        read = [sample for sample in samples if sample.filter == name]
-        answered = [sample for sample in read if sample.answered]
-        n_failed = len(read) - len(answered)
-        for metric in dict.fromkeys(metric for sample in answered for metric in sample.metrics) or list(task.aggregation()):
-            items = [sample.metrics[metric] for sample in answered if metric in sample.metrics]
-            aggregate = task.aggregation().get(metric, mean)
-            stderr_of = stderr_for_metric(metric=aggregate, bootstrap_iters=BOOTSTRAP_ITERS)
-            scores.append(
-                Score(
-                    run_id=run_id,
-                    endpoint=samples[0].endpoint,
-                    task=task.task_name,
-                    metric=metric if len(filters) == 1 else f"{metric},{name}",
-                    value=float(aggregate(items)) if items else None,
-                    stderr=float(stderr_of(items)) if stderr_of and len(items) > 1 else None,
-                    n=len(items),
-                    n_failed=n_failed,
-                    coverage=len(answered) / len(read),
-                )
-            )
-    return scores
+    utils.env.from_string = lru_cache(maxsize=1024)(utils.env.from_string)
 
 
-def _sample(endpoint: str, task: Any, values: dict[str, Any]) -> Sample:
-    """lm-eval's logged sample as ours. With several answers to a document (`repeats`) it counts as answered when all of them came."""
-    completions: list[Completion] = [answer.completion for answers in values["resps"] for answer in answers]
-    failed = next((completion for completion in completions if not completion.answered), None)
-    shown = failed or completions[0]
-    common: dict[str, Any] = {
-        "endpoint": endpoint,
-        "task": task.task_name,
-        "doc_id": values["doc_id"],
-        "filter": values["filter"],
-        "status": shown.status,
-        "target": values["target"],
-        "request_hash": shown.request_hash,
-        "cluster": cluster_of(task, values["doc"]),
-    }
-    if failed is not None:
-        return Sample(**common, error=failed.error)
-    metrics = {name: values[name] for name in values["metrics"]}
-    extracted = [str(answer) if isinstance(answer, str) else answer for answer in values["filtered_resps"]]
-    return Sample(
-        **common,
-        verdict=_verdict(metrics, task.higher_is_better()),
-        extracted=extracted[0] if len(extracted) == 1 else extracted,
-        metrics=metrics,
-    )
-
-
-def _verdict(metrics: dict[str, Any], higher_is_better: dict[str, bool]) -> Verdict | None:
-    if metrics.get("unparsed"):
-        return "unparsed"
-    name, value = next(iter(metrics.items()), ("", None))
-    if value not in (0, 1):
-        return None
-    return "correct" if bool(value) == higher_is_better.get(name, True) else "wrong"
-
-
-def _model(
-    endpoint: Endpoint, task: Any, suite: Suite, part: Part, record: Callable[[Completion], None], on_progress: OnProgress | None
-) -> "EndpointLM":
+def model_of(asker: Asker, task: Any, part: Part, on_progress: OnProgress | None) -> "EndpointLM":
+    """`asker` as lm-eval sees it for this task, its progress told to `on_progress`."""
     from evals.lm import EndpointLM
 
-    documents = len(task.eval_docs)
-    total = (min(documents, suite.limit) if suite.limit else documents) * task.get_config("repeats")
-    done = 0
+    done, total = 0, 0
+
+    def told() -> None:
+        if on_progress is not None:
+            on_progress(Progress(asker.endpoint.id, task.task_name, done, total))
+
+    def begins(requests: int) -> None:
+        nonlocal total
+        total += requests
+        told()
 
     def arrived(completion: Completion) -> None:
         nonlocal done
-        record(completion)
         done += 1
-        if on_progress is not None:
-            on_progress(Progress(endpoint.id, task.task_name, done, total))
+        told()
 
-    if on_progress is not None:
-        on_progress(Progress(endpoint.id, task.task_name, 0, total))
-    return EndpointLM(endpoint, arrived, parameters=part.parameters, concurrency=suite.concurrency)
+    asker.on_done = arrived
+    return EndpointLM(asker, part.parameters, begins)
 
 
 def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:
-    from evals.lm import refuse_logprobs
+    from evals.lm import check_logprobs
 
     for task in tasks:
         cluster_of(task, task.eval_docs[0])  # refuses a misspelt field before anything is asked
-        if task.OUTPUT_TYPE != "generate_until":
-            raise refuse_logprobs(task.task_name, endpoints[0])
+        if task.OUTPUT_TYPE == "multiple_choice" or task.OUTPUT_TYPE == "loglikelihood":
+            for endpoint in endpoints:
+                check_logprobs(task.task_name, endpoint)
+        elif task.OUTPUT_TYPE != "generate_until":
+            raise TaskError(f"task '{task.task_name}' has output_type: {task.OUTPUT_TYPE}, which 'evals run' does not ask")
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
             raise TaskError(
-                f"task '{task.task_name}' runs generated code or shows images, which 'evals run' does not do; choose a text task"
+                f"task '{task.task_name}' shows images or runs generated code outside the sandbox, which 'evals run' does not do; "
+                "choose a text task, or 'humaneval' for code"
             )
+        if (task.get_config("metadata") or {}).get("sandbox"):
+            require_allowed(f"task '{task.task_name}'")
 
 
-def _check_reachable(endpoints: Iterable[Endpoint]) -> None:
+def check_reachable_all(endpoints: Iterable[Endpoint]) -> None:
+    """Raises MissingKey, Unreachable or DocumentError for the first endpoint that cannot be asked at all."""
     import asyncio
 
     from serving.client import check_reachable
@@ -257,15 +319,8 @@ def _config(suite: Suite, parts: tuple[Part, ...], endpoints: dict[str, Endpoint
         "parts": [part.model_dump(mode="json", exclude_unset=True) for part in parts],
         "limit": suite.limit,
         "concurrency": suite.concurrency,
+        "attempts": suite.attempts,
+        "max_usd": suite.max_usd,
         "endpoints": {name: endpoint.model_dump(mode="json", exclude_defaults=True) for name, endpoint in endpoints.items()},
         "tasks": {name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for name, path in paths.items()},
     }
-
-
-def _anchored(data_files: Any, folder: Path) -> Any:
-    """The paths of lm-eval's `data_files`, in whatever shape, from `folder`; addresses are left alone."""
-    if isinstance(data_files, dict):
-        return {split: _anchored(files, folder) for split, files in data_files.items()}
-    if isinstance(data_files, list):
-        return [_anchored(file, folder) for file in data_files]
-    return data_files if "://" in str(data_files) else str(folder / data_files)

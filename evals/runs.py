@@ -27,7 +27,11 @@ DISTRIBUTIONS = ("bakeoff", "lm_eval", "datasets", "numpy", "genai-prices")
 
 
 class Run(Noun):
-    """What was asked. `config` is resolved: blocks, endpoints in full (a key's variable, never the key), tasks with their files' hashes."""
+    """What was asked. `config` is resolved: blocks, endpoints in full (a key's variable, never the key), tasks with their files' hashes.
+
+    `n_held` answers were there already (resumed or cached), `n_not_asked` requests the budget forbade; `client_lateness_p99_s` is how late
+    this process's own event loop ran (above .05 s its latencies are not to be trusted).
+    """
 
     run_id: str
     suite: str
@@ -38,6 +42,9 @@ class Run(Noun):
     versions: dict[str, str]
     seed: int
     config: dict[str, Any]
+    n_held: int = 0
+    n_not_asked: int = 0
+    client_lateness_p99_s: float | None = None
 
 
 class Sample(Noun):
@@ -68,7 +75,8 @@ class Sample(Noun):
 class Score(Noun):
     """One metric over the answered documents: `n` were scored, `n_failed` were not answered, `coverage` is the share that was answered.
 
-    `value` is None when nothing was answered; `stderr` is lm-eval's, None where it has none.
+    `value` is None when nothing was answered; `stderr` is lm-eval's, None where it has none. `lower` and `upper` are the 95 % interval that
+    treats what was not answered as unknown, for metrics between 0 and 1 (evals/stats.py); None for others.
     """
 
     run_id: str
@@ -80,6 +88,8 @@ class Score(Noun):
     n: int
     n_failed: int
     coverage: float
+    lower: float | None = None
+    upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,9 @@ def read_run(folder: Path) -> RunFiles:
     """Everything but the report. Raises UnknownRun for a run that did not finish, DocumentError for a line that does not fit."""
     run = read_run_record(folder)
     if run.finished_at is None:
-        raise UnknownRun(f"{folder}: this run did not finish, so it has no scores; its completions.jsonl holds what was answered")
+        raise UnknownRun(
+            f"{folder}: this run did not finish, so it has no scores; 'evals run SUITE --resume {run.run_id}' goes on where it stopped"
+        )
     scores, samples = _lines(folder / "scores.jsonl", Score), _lines(folder / "samples.jsonl", Sample)
     return RunFiles(folder, run, scores, samples, _lines(folder / "completions.jsonl", Completion))
 

@@ -213,7 +213,7 @@ def mean_interval(values: "Values", *, low: float = 0.0, high: float = 1.0, leve
     One value alone that is neither says nothing about the spread: (low, high).
     """
     import numpy as np
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     known = np.asarray(values, dtype=float)
     n = known.size
@@ -222,7 +222,7 @@ def mean_interval(values: "Values", *, low: float = 0.0, high: float = 1.0, leve
         return low + bottom * (high - low), low + top * (high - low)
     if n < 2:
         return low, high
-    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(known.std(ddof=1)) / n**0.5
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(known.std(ddof=1)) / n**0.5
     mean = float(known.mean())
     return max(low, mean - half), min(high, mean + half)
 

@@ -1,7 +1,7 @@
 """A suite says which tasks are asked of which endpoints, and how: one YAML file, read strictly.
 
     name: nightly
-    tasks: [gsm8k_chat, tasks/ours.yaml]     # a shipped task's name, or a path from this file to a YAML in lm-eval's format
+    tasks: [gsm8k_chat, tasks/ours.yaml]     # shipped tasks, lists of them (bbh_cot), or paths from this file: see evals/task_files.py
     endpoints: [my-llama]
     parameters: {max_tokens: 512}            # over the task's own; null takes one away, so that the server's default holds
     limit: 200
@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from evals.errors import EvalsError, UnknownSuite, UnknownTask
-from serving.documents import Noun, read_document
+from evals.errors import EvalsError, UnknownSuite
+from evals.task_files import expand_tasks
+from serving.documents import Noun, parse_document, read_document
 from serving.errors import did_you_mean
 
 SUITES = Path(__file__).parent / "suites"
-TASKS = Path(__file__).parent / "tasks"
 
 # A suite's name is part of its runs' folder names.
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -53,7 +53,8 @@ class Part(Noun):
 class Suite(Noun):
     """What `evals run` asks.
 
-    `limit` takes the first documents of each task, `seed` draws few-shot examples, `concurrency` is the number of requests in flight.
+    `limit` takes the first documents of each task, `seed` draws few-shot examples, `concurrency` is the most requests in flight,
+    `max_usd` what the run may cost (evals/budget.py), `attempts` how often a request is asked whose failure may pass (evals/asking.py).
     """
 
     name: SuiteName
@@ -64,6 +65,8 @@ class Suite(Noun):
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
     concurrency: int = Field(default=16, ge=1, le=4096)
+    max_usd: float | None = Field(default=None, ge=0)
+    attempts: int = Field(default=5, ge=1, le=20)
 
     @model_validator(mode="after")
     def _one_form(self) -> "Suite":
@@ -99,31 +102,21 @@ def find_suite(name: str) -> Path:
 
 
 def load_suite(path: Path) -> Suite:
-    """Raises DocumentError (file, key, value, remedy) for the first thing that does not fit."""
-    return read_document(path, Suite)
+    """The suite of a file, with each name that stands for a list of tasks replaced by its members'.
 
-
-def find_task(name: str, folder: Path) -> Path:
-    """The YAML of a shipped task's name, or of a path from `folder` (the suite file's) or from here. Raises UnknownTask."""
-    if name in (known := shipped_tasks()):
-        return TASKS / f"{name}.yaml"
-    for path in (folder / name, Path(name)):
-        if path.is_file():
-            return path.resolve()
-    raise UnknownTask(
-        f"task '{name}': no such file, and no shipped task.{did_you_mean(name, known)} "
-        f"Shipped: {', '.join(known)}; any YAML in lm-eval's format can be named by its path"
-    )
+    Raises DocumentError (file, key, value, remedy) for the first thing that does not fit, UnknownTask for a task that is nowhere.
+    """
+    suite = read_document(path, Suite)
+    written: dict[str, Any] = suite.model_dump(exclude_unset=True)
+    for block in (written, *written.get("runs", ())):
+        if "tasks" in block:
+            block["tasks"] = expand_tasks(block["tasks"], path.parent)
+    return parse_document(written, Suite, where=str(path))
 
 
 def shipped_suites() -> list[str]:
     """Names, sorted."""
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
-
-
-def shipped_tasks() -> list[str]:
-    """Names, sorted."""
-    return sorted(path.stem for path in TASKS.glob("*.yaml"))
 
 
 def choose_endpoints(suite: Suite, chosen: Sequence[str]) -> tuple[Part, ...]:

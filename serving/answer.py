@@ -67,7 +67,7 @@ class SSEReader:
 class Answer:
     """One answer as far as it has been read. `reasoning` is text that was thought, not said: counted, never shown.
 
-    `counts` are tokens in the dialect's own words, where several events tell them bit by bit.
+    `counts` are tokens in the dialect's own words, where several events tell them bit by bit. `logprobs` is what was asked to be scored.
     """
 
     text: list[str] = field(default_factory=list)
@@ -80,6 +80,7 @@ class Answer:
     done: bool = False
     error: str | None = None
     malformed: str | None = None
+    logprobs: dict[str, Any] | None = None
 
     def status(self) -> Status:
         """The status that the finish reason stands for; `malformed` when the stream ended without one or held nonsense."""

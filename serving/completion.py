@@ -31,11 +31,13 @@ class Message(Noun):
 class Request(Noun):
     """What is asked: either chat `messages` or a text `prompt`, and the sampling parameters that were *stated*.
 
-    A parameter left None is not sent: the server's own default holds. `extra` is passed through to the server as is.
+    A parameter left None is not sent: the server's own default holds. `extra` is passed through to the server as is. With `continuation`
+    nothing is to be written: the log-probability of that text after `prompt` is asked for.
     """
 
     messages: tuple[Message, ...] | None = None
     prompt: str | None = None
+    continuation: str | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -47,6 +49,8 @@ class Request(Noun):
     def _one_content(self) -> "Request":
         if (self.messages is None) == (self.prompt is None):
             raise ValueError("a request has either messages or prompt")
+        if self.continuation is not None and not (self.prompt and self.continuation):
+            raise ValueError("a continuation is scored after a prompt, and neither may be empty")
         return self
 
     @classmethod
@@ -57,12 +61,12 @@ class Request(Noun):
     @property
     def stated(self) -> dict[str, Any]:
         """The parameters that were stated, without the content: what a recording must agree with."""
-        return self.model_dump(mode="json", exclude={"messages", "prompt"}, exclude_defaults=True)
+        return self.model_dump(mode="json", exclude={"messages", "prompt", "continuation"}, exclude_defaults=True)
 
     @property
     def content_hash(self) -> str:
-        """Hash of the messages or the prompt alone (32 hex digits)."""
-        return _digest(self.model_dump(mode="json", include={"messages", "prompt"}, exclude_none=True))
+        """Hash of the messages or the prompt (and its continuation) alone (32 hex digits)."""
+        return _digest(self.model_dump(mode="json", include={"messages", "prompt", "continuation"}, exclude_none=True))
 
     @property
     def request_hash(self) -> str:
@@ -90,6 +94,7 @@ class Completion(Noun):
     `chunk_times_s` are the arrivals of the content chunks, kept so that any peer's definition can be recomputed.
     `usage_source` says who counted the tokens. `cost_usd` is None when tokens or price are unknown: an unknown bill is not a bill of zero.
     `retries` counts the attempts before this one; all times are those of the last. A failure keeps the text that came before it.
+    `loglikelihood` (natural logarithm) and `is_greedy` (every token of it was the likeliest) answer a request with a continuation.
     """
 
     endpoint: str
@@ -107,6 +112,8 @@ class Completion(Noun):
     status: Status = "ok"
     error: str | None = None
     retries: int = Field(default=0, ge=0)
+    loglikelihood: float | None = None
+    is_greedy: bool | None = None
 
     @model_validator(mode="before")
     @classmethod

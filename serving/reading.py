@@ -5,13 +5,14 @@ completion = completion_of(prepared, exchange, started_at)
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from serving.answer import Answer, SSEReader, error_text
-from serving.completion import Completion, Status, Usage
+from serving.completion import ANSWERED, Completion, Status, Usage
 from serving.connection import Exchange
 from serving.prepared import Prepared
 from serving.prices import cost_usd
+from serving.scoring import score_echo
 from serving.tokens import count_usage
 from serving.wires import EVENT
 
@@ -82,6 +83,16 @@ def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime |
     answer = reader.answer
     status, problem = _outcome(exchange, answer)
     text, finish = whole_text("".join(answer.text)), answer.finish_reason
+    scored: dict[str, Any] = {}
+    if prepared.request.continuation is not None:
+        # What came is the echo and a token that nobody asked for.
+        text = ""
+        if status in ANSWERED:
+            try:
+                scored["loglikelihood"], scored["is_greedy"] = score_echo(answer.logprobs, prepared.request)
+                status = "ok"
+            except ValueError as error:
+                status, problem = "malformed", f"cannot be scored: {error}"
     if not prepared.endpoint.capabilities.stop and (ends := [text.find(stop) for stop in prepared.request.stop or () if stop in text]):
         # What a server that ignores stop sequences wrote beyond them is no part of the answer (it was paid for: usage stands).
         text, finish, status = text[: min(ends)], "stop", "ok" if status == "truncated" else status
@@ -103,6 +114,7 @@ def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime |
         status=status,
         error=None if problem is None else without_secrets(whole_text(problem), prepared.secrets)[:300],
         retries=exchange.retries,
+        **scored,
     )
 
 

@@ -12,10 +12,13 @@ from serving.answer import Answer, count_of, error_text, mapping, object_in, tex
 from serving.anthropic import messages_event, messages_headers, messages_post
 from serving.completion import Completion, Request, Usage
 from serving.endpoints import Endpoint
+from serving.scoring import echo_body
 
 
 def openai_post(endpoint: Endpoint, request: Request) -> tuple[str, bytes]:
     """Path below base_url and JSON body of one request, in the words that the endpoint's capabilities say it understands."""
+    if request.continuation is not None:
+        return "/completions", json.dumps(echo_body(endpoint, request), ensure_ascii=False).encode("utf-8", "replace")
     can = endpoint.capabilities
     body: dict[str, Any] = {"model": endpoint.model, "stream": can.streaming}
     if can.streaming and can.usage:
@@ -76,6 +79,8 @@ def openai_event(answer: Answer, data: bytes, at_s: float) -> str:
     answer.finish_reason = finish if isinstance(finish, str) and finish else answer.finish_reason
     refusal = text_of(delta.get("refusal"))
     answer.refusal = answer.refusal or bool(refusal)
+    if isinstance(logprobs := choice.get("logprobs"), dict) and "token_logprobs" in logprobs:
+        answer.logprobs = logprobs
     content = delta.get("content") or choice.get("text")
     if content and not isinstance(content, str | list):
         return answer.reject("content that is no text", data)

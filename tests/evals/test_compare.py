@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from model_server import ModelServer
+from sums import adds, run_sums, sums_task
 
 from evals.compare import Comparison, compare
 from evals.compare_report import says
@@ -15,7 +16,6 @@ from evals.items import choose_pairs, cluster_of, match, read_sides
 from evals.runs import Run, RunFiles, Sample, Score, read_run, write_lines, write_run
 from serving.completion import Completion, Request, Usage
 from tests.evals.conftest import Evals
-from tests.evals.test_quality import adds, run, sums_task
 
 
 def kept_run(
@@ -245,10 +245,10 @@ def test_a_task_names_its_clusters_by_a_field_of_its_documents():
 def test_a_run_keeps_each_documents_cluster_and_refuses_a_misspelt_one_before_asking(tmp_path: Path, results: Path):
     folder = sums_task(tmp_path / "tasks", "metadata: {version: 1.0, cluster: answer}\n").parent
     with ModelServer(adds) as server:
-        files = run(server, folder, results)
+        files = run_sums(server, folder, results)
         assert [sample.cluster for sample in files.samples] == [str(2 * number) for number in range(10)]
         asked = len(server.requests)
         sums_task(folder, "metadata: {version: 1.0, cluster: passage}\n")
         with pytest.raises(TaskError, match="its documents lack; they have question, answer"):
-            run(server, folder, results)
+            run_sums(server, folder, results)
         assert len(server.requests) == asked

@@ -9,7 +9,7 @@ import pytest
 
 from evals.measures import measures
 from evals.runs import RunFiles
-from evals.suite import TASKS
+from evals.task_files import TASKS
 from serving.endpoints import CATALOGUE, load_endpoints
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

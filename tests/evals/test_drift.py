@@ -63,6 +63,8 @@ def test_the_newest_run_is_held_against_the_first_on_the_same_items(evals: Evals
     canary(results, "unfinished", 30)
     folder = results / "runs" / "unfinished"
     write_run(read_run(folder).run.model_copy(update={"finished_at": None}), folder)
+    copied = canary(results, "rescored", 25)
+    write_run(copied.run.model_copy(update={"config": {**copied.run.config, "rescored_from": "first"}}), copied.folder)
     series, notes = find_series(results, "gpt", "suite")
     assert [side.files.folder.name for side in series] == ["first", "middle", "newest"]
     assert "1 runs of 'gpt'" in notes[0]

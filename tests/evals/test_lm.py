@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from model_server import ModelServer, problem, sse
 
+from evals.asking import Asker
 from evals.errors import TaskError
 from evals.lm import Answer, ChatPrompt, EndpointLM, to_request
 from evals.suite import Parameters
@@ -15,7 +16,7 @@ from serving.errors import MissingKey
 
 
 def instances(*prompts: str) -> list[Any]:
-    lm = EndpointLM(Endpoint(id="e", wire="openai", model="m", base_url="http://127.0.0.1:1"), lambda completion: None)
+    lm = EndpointLM(Asker(Endpoint(id="e", wire="openai", model="m", base_url="http://127.0.0.1:1"), lambda completion: None))
     chats = [lm.apply_chat_template([{"role": "user", "content": prompt}]) for prompt in prompts]
     return [SimpleNamespace(args=(chat, {"until": [], "max_gen_toks": 5}), task_name="t") for chat in chats]
 
@@ -41,7 +42,7 @@ def test_a_key_that_cannot_be_sent_is_refused_rather_than_dropped() -> None:
 def test_answers_keep_their_order_and_are_recorded_as_they_arrive() -> None:
     recorded: list[Completion] = []
     with ModelServer(lambda body: sse(body["messages"][0]["content"].upper()), pace_s=0.002) as server:
-        lm = EndpointLM(server.endpoint(), recorded.append, concurrency=4)
+        lm = EndpointLM(Asker(server.endpoint(), recorded.append, concurrency=4))
         answers = lm.generate_until(instances(*"abcdefghij"))
     assert answers == list("ABCDEFGHIJ")
     assert sorted(completion.text for completion in recorded) == list("ABCDEFGHIJ")
@@ -54,7 +55,7 @@ def test_a_failed_request_is_an_empty_answer_that_says_so() -> None:
         return problem("500 Internal Server Error", "out of memory") if body["messages"][0]["content"] == "b" else sse("fine")
 
     with ModelServer(script) as server:
-        answers = EndpointLM(server.endpoint(), lambda completion: None).generate_until(instances("a", "b", "c"))
+        answers = EndpointLM(Asker(server.endpoint(), lambda completion: None)).generate_until(instances("a", "b", "c"))
     assert answers == ["fine", "", "fine"]
     failed = answers[1]
     assert isinstance(failed, Answer)
@@ -66,10 +67,10 @@ def test_a_missing_key_ends_the_asking_at_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     endpoint = Endpoint(id="e", wire="openai", model="m", base_url="http://127.0.0.1:1", api_key_env="NO_SUCH_KEY")
     with pytest.raises(MissingKey, match="NO_SUCH_KEY"):
-        EndpointLM(endpoint, lambda completion: None).generate_until(instances("a", "b"))
+        EndpointLM(Asker(endpoint, lambda completion: None)).generate_until(instances("a", "b"))
 
 
 def test_log_probabilities_are_refused_with_the_remedy() -> None:
     endpoint = Endpoint(id="e", wire="openai", model="m", base_url="http://127.0.0.1:1")
     with pytest.raises(TaskError, match="output_type: generate_until"):
-        EndpointLM(endpoint, lambda completion: None).loglikelihood(instances("a"))
+        EndpointLM(Asker(endpoint, lambda completion: None)).loglikelihood(instances("a"))

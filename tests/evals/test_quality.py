@@ -1,60 +1,30 @@
 """An error is never an answer; where nothing failed, the scores are lm-eval's own; a run keeps what it was given."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lm_eval.evaluator import evaluate
 from model_server import CUT, ModelServer, problem, sse
+from sums import SUMS, adds, run_sums, sums_task
 
+from evals.asking import Asker
 from evals.errors import TaskError
 from evals.lm import EndpointLM
 from evals.measures import measures
-from evals.quality import Progress, ask_task, load_task, run_suite, score
+from evals.quality import Progress, ask_task, load_task, run_suite
 from evals.report import notes
-from evals.runs import RunFiles, read_run_record
-from evals.suite import TASKS, Suite, choose_endpoints
+from evals.runs import read_run_record
+from evals.scoring import score
+from evals.suite import Suite
+from evals.task_files import TASKS
 from serving.endpoints import load_endpoints, register
 
-SUMS = """\
-task: sums
-dataset_path: json
-dataset_kwargs: {data_files: {test: sums.jsonl}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{question}}"
-doc_to_target: "{{answer}}"
-generation_kwargs: {until: [], temperature: 0.0, max_gen_toks: 8}
-metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
-"""
 TWO_FILTERS = """\
 filter_list:
   - {name: first, filter: [{function: regex, regex_pattern: "([0-9]+)"}, {function: take_first}]}
   - {name: last, filter: [{function: regex, regex_pattern: "([0-9]+)", group_select: -1}, {function: take_first}]}
 """
-
-
-def sums_task(folder: Path, extra: str = "", n: int = 10) -> Path:
-    """n sums whose answers are 0, 2, 4, …"""
-    folder.mkdir(exist_ok=True)
-    rows = [{"question": f"{number} + {number} =", "answer": str(2 * number)} for number in range(n)]
-    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "sums.yaml").write_text(SUMS + extra)
-    return folder / "sums.yaml"
-
-
-def adds(body: dict[str, Any]) -> list[bytes]:
-    """A model that can add, except that it answers 5 + 5 with 11."""
-    number = int(re.findall(r"\d+", body["messages"][0]["content"])[0])
-    return sse("11" if number == 5 else str(2 * number))
-
-
-def run(server: ModelServer, folder: Path, results: Path, **suite: Any) -> RunFiles:
-    register(server.endpoint("adder"), results)
-    wanted = Suite.model_validate({"name": "sums", "tasks": ["sums.yaml"], "endpoints": ["adder"], **suite})
-    return run_suite(wanted, choose_endpoints(wanted, []), folder=folder, results=results)
 
 
 def test_failed_requests_are_counted_and_never_scored(tmp_path: Path, results: Path) -> None:
@@ -65,7 +35,7 @@ def test_failed_requests_are_counted_and_never_scored(tmp_path: Path, results: P
         "4 + 4 =": sse("8", finish="content_filter"),
     }
     with ModelServer(lambda body: failures.get(body["messages"][0]["content"]) or adds(body)) as server:
-        files = run(server, sums_task(tmp_path / "tasks").parent, results)
+        files = run_sums(server, sums_task(tmp_path / "tasks").parent, results)
     (found,) = files.scores
     # Six answers came, five of them right (5 + 5 = 11 is the model's own mistake); four never came.
     assert (found.n, found.n_failed, found.coverage) == (6, 4, 0.6)
@@ -83,7 +53,7 @@ def test_failed_requests_are_counted_and_never_scored(tmp_path: Path, results: P
 
 def test_where_nothing_was_answered_there_is_no_score(tmp_path: Path, results: Path) -> None:
     with ModelServer(problem("401 Unauthorized", "who are you?")) as server:
-        files = run(server, sums_task(tmp_path / "tasks").parent, results)
+        files = run_sums(server, sums_task(tmp_path / "tasks").parent, results)
     (found,) = files.scores
     assert (found.metric, found.value, found.stderr, found.n, found.n_failed, found.coverage) == ("exact_match", None, None, 0, 10, 0.0)
     assert "who are you?" in notes(files)[0]
@@ -92,7 +62,7 @@ def test_where_nothing_was_answered_there_is_no_score(tmp_path: Path, results: P
 def test_mean_and_standard_error_equal_lm_evals_own(tmp_path: Path) -> None:
     task = load_task(sums_task(tmp_path / "tasks", TWO_FILTERS))
     with ModelServer(lambda body: sse(f"1 or {body['messages'][0]['content'][0]}?")) as server:
-        lm = EndpointLM(server.endpoint(), lambda completion: None)
+        lm = EndpointLM(Asker(server.endpoint(), lambda completion: None))
         ours = {found.metric: found for found in score(task, ask_task(lm, task), "r")}
         theirs = evaluate(lm, {"tasks": {"sums": task}}, apply_chat_template=True)["results"]["sums"]
     assert set(ours) == {"exact_match,first", "exact_match,last"}
@@ -104,7 +74,7 @@ def test_mean_and_standard_error_equal_lm_evals_own(tmp_path: Path) -> None:
 
 def test_a_shipped_tasks_score_equals_lm_evals_own() -> None:
     task = load_task(TASKS / "prime.yaml")
-    lm = EndpointLM(load_endpoints()["gpt-3.5-turbo-0613"], lambda completion: None)
+    lm = EndpointLM(Asker(load_endpoints()["gpt-3.5-turbo-0613"], lambda completion: None))
     ours = {found.metric: found for found in score(task, ask_task(lm, task, limit=900), "r")}
     theirs = evaluate(lm, {"tasks": {"prime": task}}, apply_chat_template=True, fewshot_as_multiturn=True, limit=900)["results"]["prime"]
     for name in ("exact_match", "unparsed"):
@@ -115,7 +85,7 @@ def test_a_shipped_tasks_score_equals_lm_evals_own() -> None:
 def test_few_shot_examples_are_turns_drawn_by_the_suites_seed(tmp_path: Path, results: Path) -> None:
     folder = sums_task(tmp_path / "tasks", "num_fewshot: 2\nfewshot_split: test\n").parent
     with ModelServer(adds) as server:
-        first, same, other = (run(server, folder, results, seed=seed, limit=5) for seed in (1, 1, 2))
+        first, same, other = (run_sums(server, folder, results, seed=seed, limit=5) for seed in (1, 1, 2))
         roles = [turn["role"] for turn in server.requests[0]["messages"]]
     assert roles == ["user", "assistant", "user", "assistant", "user"]
     hashes = [[sample.request_hash for sample in files.samples] for files in (first, same, other)]
@@ -124,7 +94,7 @@ def test_few_shot_examples_are_turns_drawn_by_the_suites_seed(tmp_path: Path, re
 
 def test_an_endpoint_that_cannot_chat_is_asked_with_a_text_prompt(tmp_path: Path) -> None:
     with ModelServer(sse("0")) as server:
-        lm = EndpointLM(server.endpoint(capabilities={"chat": False, "completions": True}), lambda completion: None)
+        lm = EndpointLM(Asker(server.endpoint(capabilities={"chat": False, "completions": True}), lambda completion: None))
         (sample,) = ask_task(lm, load_task(sums_task(tmp_path / "tasks")), limit=1)
     assert server.requests[0]["prompt"] == "0 + 0 ="
     assert sample.verdict == "correct"
@@ -136,7 +106,7 @@ def test_a_document_without_a_metric_of_its_own_is_answered_all_the_same(tmp_pat
     (path.parent / "choosy.py").write_text(source)
     task = load_task(path)
     with ModelServer(adds) as server:
-        samples = ask_task(EndpointLM(server.endpoint(), lambda completion: None), task)
+        samples = ask_task(EndpointLM(Asker(server.endpoint(), lambda completion: None)), task)
     (found,) = score(task, samples, "r")
     assert (found.n, found.n_failed, found.coverage, found.value) == (1, 0, 1.0, 1.0)
 
@@ -146,7 +116,7 @@ def test_an_error_rate_of_one_is_a_wrong_answer(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("exact_match", "missed").replace("true", "false"))
     (path.parent / "strict.py").write_text("def score(doc, results):\n    return {'missed': int(results[0] != doc['answer'])}\n")
     with ModelServer(adds) as server:
-        samples = ask_task(EndpointLM(server.endpoint(), lambda completion: None), load_task(path))
+        samples = ask_task(EndpointLM(Asker(server.endpoint(), lambda completion: None)), load_task(path))
     assert [sample.verdict for sample in samples].count("wrong") == 1
     assert samples[5].verdict == "wrong"
 
@@ -154,8 +124,8 @@ def test_an_error_rate_of_one_is_a_wrong_answer(tmp_path: Path) -> None:
 def test_a_run_writes_down_what_was_asked_and_with_what(tmp_path: Path, results: Path) -> None:
     folder = sums_task(tmp_path / "tasks").parent
     with ModelServer(adds) as server:
-        files = run(server, folder, results, parameters={"temperature": None, "max_tokens": 4}, limit=3, seed=7)
-        again = run(server, folder, results, limit=3)
+        files = run_sums(server, folder, results, parameters={"temperature": None, "max_tokens": 4}, limit=3, seed=7)
+        again = run_sums(server, folder, results, limit=3)
         assert {(body.get("temperature"), body["max_tokens"]) for body in server.requests[:3]} == {(None, 4)}
     assert files.folder == results / "runs" / files.run.run_id
     assert again.folder != files.folder
@@ -181,7 +151,7 @@ def test_a_run_that_breaks_off_keeps_its_completions(tmp_path: Path, results: Pa
     path = sums_task(tmp_path / "tasks", "process_results: !function broken.score\n")
     (path.parent / "broken.py").write_text("def score(doc, results):\n    raise ArithmeticError('a slip in the task')\n")
     with ModelServer(adds) as server, pytest.raises(ArithmeticError):
-        run(server, path.parent, results)
+        run_sums(server, path.parent, results)
     (folder,) = (results / "runs").iterdir()
     assert len((folder / "completions.jsonl").read_text().splitlines()) == 10
     assert read_run_record(folder).finished_at is None
@@ -216,6 +186,6 @@ def test_a_log_probability_task_is_refused_before_anything_is_written(tmp_path: 
     choices = SUMS.replace("generate_until", "multiple_choice").replace("exact_match", "acc")
     path.write_text(re.sub("generation_kwargs.*\n", 'doc_to_choice: ["0", "2"]\n', choices).replace('"{{answer}}"', "0"))
     with ModelServer(adds) as server, pytest.raises(TaskError, match="log-probabilities"):
-        run(server, path.parent, results)
+        run_sums(server, path.parent, results)
     assert server.requests == []
     assert not (results / "runs").exists()

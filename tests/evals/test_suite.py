@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from evals.errors import EvalsError, UnknownSuite, UnknownTask
-from evals.suite import TASKS, Suite, choose_endpoints, find_suite, find_task, load_suite, shipped_suites, shipped_tasks
+from evals.suite import Suite, choose_endpoints, find_suite, load_suite, shipped_suites
+from evals.task_files import TASKS, find_task, shipped_tasks
 from serving.errors import DocumentError
 
 
