@@ -9,7 +9,7 @@ which items are the same in evals/items.py, the tables in evals/compare_report.p
 from collections.abc import Sequence
 from typing import Literal
 
-from evals.items import Item, Matched, Side, match
+from evals.items import Item, Matched, Side, has_metric, match
 from serving.documents import Noun
 
 Quantity = Literal["output_tokens", "characters", "latency_s", "cost_usd"]
@@ -92,8 +92,10 @@ class Comparison(Noun):
 
 
 def compare(pairs: Sequence[tuple[Side, Side]], *, metric: str | None = None, examples: int = 3) -> list[Comparison]:
-    """Every pair on every task that both were asked. Raises NotComparable before anything is computed."""
-    matches = [(a, b, match(a, b, task, metric=metric)) for a, b in pairs for task in a.tasks if task in b.tasks]
+    """Every pair on every task that both were asked; with `metric`, on every task that has it. Raises NotComparable before all else."""
+    asked = [(a, b, task) for a, b in pairs for task in a.tasks if task in b.tasks]
+    having = [(a, b, task) for a, b, task in asked if metric is None or has_metric(a, task, metric)]
+    matches = [(a, b, match(a, b, task, metric=metric)) for a, b, task in having or asked]
     return adjusted([_compare(a, b, matched, examples) for a, b, matched in matches])
 
 

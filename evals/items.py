@@ -196,13 +196,23 @@ def _file_hash(side: Side, task: str) -> str | None:
 
 
 def _headline(side: Side, task: str) -> str | None:
+    return next((name for name in metrics_of(side, task) if name.partition(",")[0] != UNPARSED), None)
+
+
+def metrics_of(side: Side, task: str) -> list[str]:
+    """The task's metrics that are numbers, named as in scores.jsonl; none where nothing was answered."""
     filters = _filters(side, task)
+    found: dict[str, None] = {}
     for sample in side.files.samples:
-        if (sample.endpoint, sample.task, sample.filter) == (side.endpoint, task, filters[0]):
-            for name, value in sample.metrics.items():
-                if isinstance(value, int | float) and name != UNPARSED:
-                    return name if len(filters) == 1 else f"{name},{sample.filter}"
-    return None
+        if (sample.endpoint, sample.task) == (side.endpoint, task):
+            numbers = (name for name, value in sample.metrics.items() if isinstance(value, int | float))
+            found |= dict.fromkeys(name if len(filters) == 1 else f"{name},{sample.filter}" for name in numbers)
+    return list(found)
+
+
+def has_metric(side: Side, task: str, metric: str) -> bool:
+    """Whether the task has this metric, by its whole name or, of its first filter, without it."""
+    return bool({metric, *(f"{metric},{name}" for name in _filters(side, task)[:1])} & set(metrics_of(side, task)))
 
 
 def _filters(side: Side, task: str) -> list[str]:
@@ -220,9 +230,9 @@ def _items(side: Side, task: str, metric: str) -> dict[int, Item]:
         if completion.endpoint == side.endpoint:
             completions.setdefault(completion.request_hash, []).append(completion)
     samples = [one for one in side.files.samples if (one.endpoint, one.task, one.filter) == (side.endpoint, task, wanted)]
-    known = {metric for sample in samples for metric, value in sample.metrics.items() if isinstance(value, int | float)}
-    if known and name not in known:
-        told = f"{did_you_mean(name, sorted(known))} It has: {', '.join(sorted(known))}"
+    known = metrics_of(side, task)
+    if known and not has_metric(side, task, metric):
+        told = f"{did_you_mean(metric, known)} It has: {', '.join(known)}"
         raise NotComparable(f"task '{task}' has no metric '{metric}' that is a number.{told}")
     return {sample.doc_id: _item(sample, name, completions.get(sample.request_hash, [])) for sample in samples}
 

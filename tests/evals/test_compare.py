@@ -252,3 +252,11 @@ def test_a_run_keeps_each_documents_cluster_and_refuses_a_misspelt_one_before_as
         with pytest.raises(TaskError, match="its documents lack; they have question, answer"):
             run_sums(server, folder, results)
         assert len(server.requests) == asked
+
+
+def test_a_named_metric_leaves_out_the_tasks_without_it(results: Path):
+    files = kept_run(results, "r", {"x": [1.0, 0.0, 1.0], "y": [1.0, 1.0, 1.0]})
+    graded = [sample.model_copy(update={"task": "essays", "metrics": {"grade": 7.0 + sample.doc_id}}) for sample in files.samples]
+    write_lines(files.folder / "samples.jsonl", [*files.samples, *graded])
+    assert [(one.task, one.metric) for one in compared(results, "r")] == [("sums", "exact_match"), ("essays", "grade")]
+    assert [one.task for one in compared(results, "r", metric="grade")] == ["essays"]
