@@ -11,7 +11,8 @@
         ├── BudgetError           a limit in dollars that cannot be kept
         ├── NothingAnswered       the run was kept, but no request of it was answered
         ├── LoadError             a load that cannot be made: options that contradict each other, a trace that cannot be read
-        └── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
+        ├── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
+        └── NotComparable         runs whose items do not match, or nothing to compare
 
 A suite file that does not say what it must is a DocumentError. A request that fails raises nothing: it is counted, never scored.
 """
@@ -61,3 +62,7 @@ class LoadError(EvalsError):
 
 class CostError(EvalsError):
     """A bill that cannot be made from what was given."""
+
+
+class NotComparable(EvalsError):
+    """Runs or endpoints that cannot be set against each other: their items differ, or there are none in common."""

@@ -18,6 +18,7 @@ from evals.asking import Asker, Held, HeldOnly
 from evals.batch import BatchAsker, check_batch
 from evals.budget import Budget, check_priced
 from evals.errors import CannotResume, TaskError
+from evals.items import cluster_of
 from evals.prompting import Prompter, Prompting
 from evals.resuming import answers_in, check_same, earlier_answers
 from evals.runs import (
@@ -290,6 +291,7 @@ def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:
     from evals.lm import check_logprobs
 
     for task in tasks:
+        cluster_of(task, task.eval_docs[0])  # refuses a misspelt field before anything is asked
         if task.OUTPUT_TYPE == "multiple_choice" or task.OUTPUT_TYPE == "loglikelihood":
             for endpoint in endpoints:
                 check_logprobs(task.task_name, endpoint)

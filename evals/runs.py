@@ -65,6 +65,7 @@ class Sample(Noun):
     metrics: dict[str, Any] = {}
     request_hash: str
     request_hashes: tuple[str, ...] = ()
+    cluster: str | None = None  # documents that resemble each other (one passage's questions), where the task names the field
     error: str | None = None
 
     @property

@@ -6,6 +6,7 @@ scores = score(task, samples, run_id)
 
 from typing import Any
 
+from evals.items import cluster_of
 from evals.runs import Sample, Score, Verdict
 from evals.stats import missing_bounds
 from serving.completion import Completion
@@ -62,6 +63,7 @@ def sample_of(endpoint: str, task: Any, values: dict[str, Any]) -> Sample:
         "target": values["target"],
         "request_hash": shown.request_hash,
         "request_hashes": tuple(dict.fromkeys(one.request_hash for one in completions)) if len(completions) > 1 else (),
+        "cluster": cluster_of(task, values["doc"]),
     }
     if failed is not None:
         return Sample(**common, error=failed.error)
