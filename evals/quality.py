@@ -10,11 +10,12 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.asking import Asker, Held, HeldOnly
+from evals.batch import BatchAsker, check_batch
 from evals.budget import Budget, check_priced
 from evals.errors import CannotResume, TaskError
 from evals.resuming import answers_in, check_same, earlier_answers
@@ -69,15 +70,19 @@ def run_suite(
     out: Path | None = None,
     resume: Path | None = None,
     cache: bool = False,
+    batch: bool = False,
     on_progress: OnProgress | None = None,
 ) -> RunFiles:
     """Run the parts of `suite` (see evals.suite.choose_endpoints) and keep everything; tasks named by path are sought from `folder`.
 
-    `resume` is the folder of a run of this suite that goes on; with `cache` a new one takes the answers that earlier runs hold.
+    `resume` is the folder of a run of this suite that goes on; with `cache` a new one takes the answers that earlier runs hold;
+    with `batch` the Batch API is asked (evals/batch.py).
     Raises UnknownEndpoint, UnknownTask, TaskError, BudgetError, CannotResume, MissingKey, Unreachable or RunExists before anything is
     asked or written.
     """
     plan = plan_run(suite, tuple(parts), folder=folder, results=results)
+    if batch:
+        check_batch(plan.endpoints.values())
     answers: dict[str, list[Completion]] = {}
     if resume is not None:
         run, run_folder = _resumed(plan, resume)
@@ -103,18 +108,9 @@ def run_suite(
     budget = None if suite.max_usd is None else Budget(suite.max_usd, spent_usd=spent_usd)
     held = {name: Held.of(found) for name, found in answers.items()}
     with completions_log(run_folder) as record:
-        askers = {
-            name: Asker(
-                endpoint,
-                record,
-                held=held.get(name) or Held(),
-                budget=budget,
-                concurrency=suite.concurrency,
-                attempts=suite.attempts,
-                copy_held=resume is None,
-            )
-            for name, endpoint in plan.endpoints.items()
-        }
+        how: dict[str, Any] = {"budget": budget, "concurrency": suite.concurrency, "attempts": suite.attempts, "copy_held": resume is None}
+        kind = partial(BatchAsker, log_path=run_folder / "batches.jsonl") if batch else Asker
+        askers = {name: kind(one, record, held=held.get(name) or Held(), **how) for name, one in plan.endpoints.items()}
         samples, scores = _ask_parts(plan, askers, run.run_id, on_progress)
     lateness_s = sorted(late for asker in askers.values() for late in asker.lateness_s)
     finished = {

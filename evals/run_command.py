@@ -35,6 +35,7 @@ def run(
     max_usd: Annotated[float | None, typer.Option(min=0, help="Stop before the run costs more than so many dollars.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run; ask only what it was not answered.")] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Take answers that earlier runs of the very same endpoint hold.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: cheaper, and within a day.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many requests, tokens, dollars and minutes it would be.")
     ] = False,
@@ -72,7 +73,9 @@ def run(
     folder = find_run(resume, results) if resume is not None else None
     pairs = sum(len(part.endpoints) * len(part.tasks) for part in parts)
     with allowing_code(allow_code), _progress_bar(pairs) as on_progress:
-        files = run_suite(suite, parts, folder=path.parent, results=results, out=out, resume=folder, cache=cache, on_progress=on_progress)
+        files = run_suite(
+            suite, parts, folder=path.parent, results=results, out=out, resume=folder, cache=cache, batch=batch, on_progress=on_progress
+        )
     _tell(files, as_json)
 
 
