@@ -17,7 +17,7 @@ from evals.sandbox import Limits, Outcome, _run, allowing_code, run_programs
 from evals.task_files import TASKS
 from serving.endpoints import register
 
-QUICK = Limits(cpu_s=1, wall_s=2, memory_mb=256, file_mb=1)
+QUICK = Limits(cpu_s=1, wall_s=3, memory_mb=256, file_mb=1)
 EACH = pytest.mark.parametrize("layer", ["kernel", "hook"] if sys.platform == "linux" else ["hook"])
 linux = pytest.mark.skipif(sys.platform != "linux", reason="namespaces, Landlock and seccomp are Linux's")
 
