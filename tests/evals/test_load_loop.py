@@ -32,17 +32,22 @@ def made(endpoint: Endpoint, load: Load, **values: object) -> Driven:
 def test_latency_counts_from_the_schedule_when_the_server_is_busy(server: PacedServer):
     # 500 ms of service, one connection, ten requests a second: request k waits .4 k s for its k predecessors.
     load = Load(rate=10, arrivals="constant", concurrency=1, requests=8, warmup=1)
-    for attempt in range(3):
+    for _ in range(3):
+        server.clear()
         driven = made(server.endpoint("ttft=500,tokens=1"), load, timeout_s=10)
-        waits = [sample.latency_from_schedule_s for sample in driven.samples if sample.phase == "steady"]
-        wrong = [abs((wait or 0) - (0.5 + 0.4 * number)) for number, wait in enumerate(waits)]
-        # A neighbour on the same two cores may delay one of eight answers in a row; a wrong clock delays them every time.
-        if max(wrong) < 0.020 or attempt == 2:
+        waits = [sample.latency_from_schedule_s or 0 for sample in driven.samples if sample.phase == "steady"]
+        served = server.stats(requests=True)["requests"][-8:]
+        # What the server's own record says: on a machine that others use, eight answers in a row come to be late, and are truly so.
+        ended_s = [(one["wrote_ns"][-1] - served[0]["arrived_ns"]) / 1e9 for one in served]
+        truth = [ended - 0.1 * number for number, ended in enumerate(ended_s)]
+        late_s = max(abs(true - (0.5 + 0.4 * number)) for number, true in enumerate(truth))
+        wrong = [abs(wait - true) for wait, true in zip(waits, truth, strict=True)]
+        if max(wrong) < 0.020 and late_s < 0.020:
             break
-    assert len(waits) == 8 and max(wrong) < 0.020
+    assert max(wrong) < 0.020
     level = summarise(driven.samples, load)
-    assert level.figures["latency_from_schedule_s"].mean.value == pytest.approx(1.9, abs=0.02)
-    assert level.figures["latency_s"].mean.value == pytest.approx(0.5, abs=0.02)
+    assert level.figures["latency_from_schedule_s"].mean.value == pytest.approx(1.9, abs=0.02 + late_s)
+    assert level.figures["latency_s"].mean.value == pytest.approx(0.5, abs=0.02 + late_s)
     # That they waited was the server's doing: our own code was on time.
     assert sorted(sample.lateness_s for sample in driven.samples)[4] < 0.005
 
