@@ -156,7 +156,7 @@ def _checked(row: dict[str, Any], match: Match, where: str) -> dict[str, Any]:
             raise TaskError(f"{where}: answer '{one}' is no number; write digits alone, or choose match: exact or contains")
         if match == "choice" and not re.fullmatch("[A-Z]", one):
             raise TaskError(f"{where}: answer '{one}' is no letter A to Z; write the letter of the right choice alone")
-    return {**row, "answer": accepted}
+    return {**row, "question": str(row["question"]), "answer": accepted}
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evals.lists import list_means
 from evals.measures import Measure, measures
 from evals.runs import RunFiles, Score
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 DASH = "–"
 HEADINGS = ("endpoint", "score", "n", "failed", "unparsed", "latency p50", "tokens", "$ per 1,000")
+
+
+_NOT_MEASURED = Measure(endpoint="", task="", n_requests=0, statuses={})
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,16 @@ class Row:
 
 
 def rows(files: RunFiles) -> list[Row]:
-    """One row per score, in the order of the run. The metric `unparsed` is a column of its own."""
+    """The means of lists of tasks, then one row per score in the order of the run. The metric `unparsed` is a column of its own."""
     of_pair = {(measure.endpoint, measure.task): measure for measure in measures(files)}
     plain = _zero_or_one(files)
-    return [
+    shares = {metric for _, metric in plain}
+    means = [
+        Row(f"{mean.task}, mean of its tasks", mean.metric, _cells(mean, _NOT_MEASURED, mean.metric in shares))
+        for mean in list_means(files)
+        if mean.metric.split(",")[0] != "unparsed"
+    ]
+    return means + [
         Row(score.task, score.metric, _cells(score, of_pair[score.endpoint, score.task], (score.task, score.metric) in plain))
         for score in files.scores
         if score.metric.split(",")[0] != "unparsed"

@@ -116,6 +116,7 @@ def show_report(files: "RunFiles", as_json: bool) -> None:
 
 def report_document(files: "RunFiles") -> dict[str, Any]:
     """A run's scores and measures as `--json` tells them."""
+    from evals.lists import list_means
     from evals.measures import measures
 
     return {
@@ -123,6 +124,7 @@ def report_document(files: "RunFiles") -> dict[str, Any]:
         "suite": files.run.suite,
         "folder": str(files.folder),
         "scores": [score.model_dump(mode="json") for score in files.scores],
+        "means": [mean.model_dump(mode="json") for mean in list_means(files)],
         "measures": [measure.model_dump(mode="json") for measure in measures(files)],
     }
 

@@ -60,7 +60,7 @@ def score(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
 def _bare(answer: str) -> str:
     line = answer.strip().split("\n", 1)[0]
     # A chat model's emphasis, but not the asterisks of a sum.
-    line = re.sub(r"\*\*(.+?)\*\*", r"\1", line).strip()
+    line = re.sub(r"\*\*(?=\S)(.+?)(?<=\S)\*\*", r"\1", line).strip()
     return line.removesuffix(".")
 
 

@@ -16,7 +16,11 @@ from typing import Any
 
 UNPARSED = "[invalid]"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_SAID = re.compile(r"answer(?:\s+is)?\s*:?[\s*_(\[$]*(?:\\boxed\{|\\text\{)*([A-Za-z])(?![A-Za-z'’])", re.IGNORECASE)
+# After "answer": B to Z, or any letter that ends there ("the answer is a shorter day" gives none).
+_SAID = re.compile(
+    r"(?i:answer(?:\s+is)?)\s*:?[\s*_(\[$]*(?:\\boxed\{|\\text\{)*(?:([B-Z])(?![A-Za-z'’])|([A-Za-z])(?=\s*(?:$|[-).:,;*_}\]$–—])))",
+    re.MULTILINE,
+)
 _ALONE = re.compile(r"^[\s*_(\[$]*(?:\\boxed\{)?([A-Z])(?:[)\].:*_}$]+(?:\s.*)?)?\s*$", re.MULTILINE)
 
 
@@ -24,9 +28,9 @@ def choice_answer(text: str, n_choices: int = 26) -> str:
     """The letter after the last "answer", else on the last line that holds a letter alone or opens with one ("B", "(B)", "B. Eight")."""
     allowed = LETTERS[:n_choices]
     for pattern in (_SAID, _ALONE):
-        found = [letter.upper() for letter in pattern.findall(text) if letter.upper() in allowed]
-        if found:
-            return str(found[-1])
+        letters = [(match[match.lastindex or 0]).upper() for match in pattern.finditer(text)]
+        if found := [letter for letter in letters if letter in allowed]:
+            return found[-1]
     return UNPARSED
 
 

@@ -103,6 +103,11 @@ def test_a_slip_in_the_yaml_is_told(tmp_path: Path) -> None:
         read_rows(tmp_path / "latin.csv", "exact")
 
 
+def test_numbers_in_jsonl_are_texts_like_any_other(tmp_path: Path) -> None:
+    task = load_task(own(tmp_path, "q.jsonl", '{"question": 7, "answer": 8.5}\n{"question": "eight", "answer": "9"}\n', "number"))
+    assert [(task.doc_to_text(doc), task.doc_to_target(doc)) for doc in task.eval_docs] == [("7", "8.5"), ("eight", "9")]
+
+
 def test_a_spreadsheets_byte_order_mark_is_no_part_of_the_column(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("\ufeffquestion;answer\n".replace(";", ",") + "Wie?,So\n", encoding="utf-8")
     assert read_rows(tmp_path / "q.csv", "exact") == [{"question": "Wie?", "answer": ["So"]}]

@@ -17,7 +17,7 @@ from evals.sandbox import Limits, Outcome, _run, allowing_code, run_programs
 from evals.task_files import TASKS
 from serving.endpoints import register
 
-QUICK = Limits(cpu_s=1, wall_s=2, memory_mb=256, file_mb=1)
+QUICK = Limits(cpu_s=1, wall_s=3, memory_mb=256, file_mb=1)
 EACH = pytest.mark.parametrize("layer", ["kernel", "hook"] if sys.platform == "linux" else ["hook"])
 linux = pytest.mark.skipif(sys.platform != "linux", reason="namespaces, Landlock and seccomp are Linux's")
 
@@ -26,11 +26,17 @@ def ran(source: str, *layers: str) -> Outcome:
     return _run(source, QUICK, layers or ("kernel", "hook"))
 
 
+def needs_landlock(outcome: Outcome, layer: str) -> None:
+    if layer == "kernel" and outcome.confinement["files"] != "landlock":
+        pytest.skip("this kernel has no Landlock of version 3 or later")
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    before = set(Path(tempfile.gettempdir()).glob("bakeoff-code-*"))
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield
-    assert set(Path(tempfile.gettempdir()).glob("bakeoff-code-*")) <= before, "temporary folders are removed"
+    assert list(folder.iterdir()) == [], "temporary folders are removed"
 
 
 def test_nothing_runs_unless_it_was_allowed() -> None:
@@ -104,6 +110,7 @@ DEEDS = ["open({!r}, 'w')", "os.remove({!r})", "os.rename({!r}, 'x')", "os.trunc
 def test_no_file_outside_its_folder_is_touched(tmp_path: Path, layer: str, deed: str) -> None:
     (target := tmp_path / "target").write_text("whole")
     said = ran("import os\n" + deed.format(str(target)), layer)
+    needs_landlock(said, layer)
     assert "PermissionError" in said.says or "OSError: [Errno 18]" in said.says
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("target", "whole")]
 
@@ -113,6 +120,7 @@ def test_secrets_are_not_there_to_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     (tmp_path / "secret").write_text("x")
     assert ran("import os\nassert 'OPENAI_API_KEY' not in os.environ", "kernel").passed
+    needs_landlock(ran("x = 1", "kernel"), "kernel")
     assert "Permission denied" in ran(f"open({str(tmp_path / 'secret')!r})", "kernel").says
 
 
