@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cost_command import cost
+from evals.judging.command import calibrate, judge
 from evals.load.command import load, show_run
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 
@@ -122,6 +123,8 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 
 
 app.command()(cost)
+app.command()(judge)
+app.command()(calibrate)
 
 
 def _show(files: "RunFiles", as_json: bool) -> None:
