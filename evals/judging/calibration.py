@@ -131,14 +131,15 @@ def arena_ratings(outcomes: Iterable[tuple[Battle, Outcome]]) -> dict[str, float
 
 
 def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, Any] | None:
-    """Spearman's correlation of the models that both rate: Pearson's of their ranks, ties sharing the mean rank (log-strengths equal to
-    1e-9 are tied). Interval: Bonett and Wright 2000. None for fewer than 4 models, or where all are tied."""
+    """Spearman's correlation of the models that both rate: Pearson's of their places, as a leaderboard counts them: 1 + the models
+    above, equal ones (log-strengths to 1e-9) sharing the better place. Interval: Bonett and
+    Wright 2000. None for fewer than 4 models, or where all are tied."""
     from scipy.stats import pearsonr, rankdata
 
     models = sorted(set(one) & set(other))
     if len(models) < 4:
         return None
-    ranks = [rankdata([round(ratings[model], 9) for model in models]) for ratings in (one, other)]
+    ranks = [rankdata([-round(ratings[model], 9) for model in models], method="min") for ratings in (one, other)]
     if any(rank.std() == 0 for rank in ranks):
         return None
     value = float(pearsonr(*ranks).statistic)

@@ -136,14 +136,17 @@ def _judge(endpoint: "Endpoint", record: "Record", contests: "list[Contest]", re
 
     from evals.errors import NothingAnswered
     from evals.judging.figures import judgment_figures
-    from evals.judging.judge import judge_contests
+    from evals.judging.judge import judge_contests, left_to_ask
     from evals.judging.judgments import files_of, write_judgments, write_record
     from evals.judging.prompts import Sampling
     from evals.runs import now
     from serving.client import check_reachable
 
-    asyncio.run(check_reachable(endpoint))
     files = files_of(record.judgments_id, results)
+    sampling = Sampling(record.max_tokens, record.temperature)
+    wanted, known = left_to_ask(endpoint, contests, mode=record.mode, log=files.completions, sampling=sampling)
+    if len(known) < len(wanted):
+        asyncio.run(check_reachable(endpoint))
     write_record(record, results)
     say(f"{record.judgments_id}: {len(contests):,} battles; if it is interrupted: evals judge --resume {record.judgments_id}")
     started = time.monotonic()
@@ -153,7 +156,7 @@ def _judge(endpoint: "Endpoint", record: "Record", contests: "list[Contest]", re
             contests,
             mode=record.mode,
             log=files.completions,
-            sampling=Sampling(record.max_tokens, record.temperature),
+            sampling=sampling,
             concurrency=record.concurrency,
             on_progress=on_progress,
         )

@@ -53,15 +53,22 @@ def judge_contests(
     on_progress: OnProgress | None = None,
 ) -> tuple[list[Judgment], Said]:
     """The judgments, and what the judge said by request_hash. Raises MissingKey or JudgeError; a failed request raises nothing."""
-    wanted = distinct_requests(contests, mode, sampling)
-    known = _already(log, judge)
-    said_before = {name: known[name] for name in wanted if name in known}
+    wanted, said_before = left_to_ask(judge, contests, mode=mode, log=log, sampling=sampling)
     left = [request for name, request in wanted.items() if name not in said_before]
     fresh = asyncio.run(
         _ask_all(judge, left, log, concurrency, lambda done: on_progress and on_progress(done + len(said_before), len(wanted)))
     )
     answers = said_before | fresh
     return [decide(contest, judge.id, answers, mode=mode, sampling=sampling) for contest in contests], answers
+
+
+def left_to_ask(
+    judge: Endpoint, contests: Sequence[Contest], *, mode: Mode, log: Path, sampling: Sampling = MT_BENCH
+) -> tuple[dict[str, Request], Said]:
+    """Every request, and what `log` holds of their answers already, by request_hash."""
+    wanted = distinct_requests(contests, mode, sampling)
+    known = _already(log, judge)
+    return wanted, {name: known[name] for name in wanted if name in known}
 
 
 def decide(contest: Contest, judge: str, answers: Said, *, mode: Mode, sampling: Sampling = MT_BENCH) -> Judgment:
