@@ -5,6 +5,7 @@ A Contest is two endpoints' answers to the same question. Answers that failed or
 
 import csv
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,8 @@ from serving.completion import Completion
 from serving.documents import Noun
 from serving.errors import did_you_mean
 from serving.recorded import load_recording
+
+log = logging.getLogger(__name__)
 
 Turns = tuple[str, ...]
 
@@ -171,18 +174,24 @@ def _voted(answers: Answers, path: Path) -> list[Contest]:
     """The distinct battles of a votes file (its prompt_id names the question), those with both answers."""
     by_id = {question.prompt_id: turns for turns, question in answers.questions.items()}
     contests: dict[tuple[str, str, str], Contest] = {}
+    missing: set[tuple[str, str, str]] = set()
     for vote in read_human_votes(path):
         if vote.prompt_id is None:
             raise JudgeError(f"{path}:{vote.line}: prompt_id: is empty; without it nobody knows which answers were compared")
         found = answers.by_question.get(by_id.get(vote.prompt_id, ()), {})
-        pair, a, b = sorted((vote.model_a, vote.model_b)), vote.model_a, vote.model_b
+        a, b = vote.model_a, vote.model_b
+        battle = (min(a, b), max(a, b), vote.prompt_id)
         if a in found and b in found:
-            contests.setdefault(
-                (pair[0], pair[1], vote.prompt_id), Contest(answers.questions[by_id[vote.prompt_id]], a, b, found[a], found[b])
-            )
+            contests.setdefault(battle, Contest(answers.questions[by_id[vote.prompt_id]], a, b, found[a], found[b]))
+        else:
+            missing.add(battle)
     if not contests:
         raise JudgeError(
             f"{path}: none of its battles has both answers here; are prompt_id and the models named alike? (--prompts names them)"
+        )
+    if missing:
+        log.warning(
+            "%s: %d of %d battles are left out: an answer is not here, failed or is empty", path, len(missing), len(missing) + len(contests)
         )
     return list(contests.values())
 
