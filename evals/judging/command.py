@@ -149,6 +149,8 @@ def _judge(endpoint: "Endpoint", record: "Record", contests: "list[Contest]", re
         asyncio.run(check_reachable(endpoint))
     write_record(record, results)
     say(f"{record.judgments_id}: {len(contests):,} battles; if it is interrupted: evals judge --resume {record.judgments_id}")
+    if own := sum(endpoint.id in (one.model_a, one.model_b) for one in contests):
+        say(f"{endpoint.id} judges its own answers in {own:,} of them; judges favour themselves")
     started = time.monotonic()
     with _progress_bar(endpoint.id) as on_progress:
         judgments, said = judge_contests(
