@@ -142,6 +142,7 @@ def controlled_win_rates(pairs: Mapping[tuple[str, str], Sequence[Judgment]], co
     AlpacaEval"). Interval: sandwich, clustered by prompt, on the logit scale. A pair has none with fewer than 10 battles or 2 prompts.
     """
     import numpy as np
+    from scipy import sparse
 
     names = {pair: number for number, pair in enumerate(pair for pair, ones in pairs.items() if len(ones) >= 10)}
     rows = [(pair, one) for pair in names for one in pairs[pair]]
@@ -150,21 +151,22 @@ def controlled_win_rates(pairs: Mapping[tuple[str, str], Sequence[Judgment]], co
         return {}
     features = np.array([_differences(one, pair[0], control) for pair, one in rows])
     spread = features.std(axis=0)
-    design = np.zeros((len(rows), len(names) + features.shape[1]))
-    design[np.arange(len(rows)), [names[pair] for pair, _ in rows]] = 1.0
-    design[:, len(names) :] = features / np.where(spread > 0, spread, 1.0)
+    # Sparse: fifty models make 1,225 pairs, and each row is about one of them.
+    member = ([names[pair] for pair, _ in rows], np.arange(len(rows)))
+    intercepts = sparse.csr_array((np.ones(len(rows)), member[::-1]), shape=(len(rows), len(names)))
+    design = sparse.hstack([intercepts, sparse.csr_array(features / np.where(spread > 0, spread, 1.0))], format="csr")
     won = np.array([_points(one, pair[0]) for pair, one in rows])
     theta = np.zeros(design.shape[1])
     for _ in range(100):
         chance = 1 / (1 + np.exp(-np.clip(design @ theta, -500, 500)))
-        bread = np.linalg.inv(design.T @ (design * (chance * (1 - chance))[:, None]) + np.eye(len(theta)) / PRIOR_SD**2)
+        bread = np.linalg.inv((design.T @ (design * (chance * (1 - chance))[:, None])).toarray() + np.eye(len(theta)) / PRIOR_SD**2)
         step = bread @ (design.T @ (won - chance) - theta / PRIOR_SD**2)
         # Steps of more than 4 on the logit scale overshoot where a side won nearly everything.
         theta = theta + step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
         if float(np.abs(step).max()) < 1e-10:
             break
-    scores = np.zeros((len(clusters), len(theta)))
-    np.add.at(scores, [clusters[one.prompt_id] for _, one in rows], design * (won - chance)[:, None])
+    told = (won - chance, ([clusters[one.prompt_id] for _, one in rows], np.arange(len(rows))))
+    scores = (sparse.csr_array(told, shape=(len(clusters), len(rows))) @ design).toarray()
     spread_of = np.sqrt(np.diag(bread @ (scores.T @ scores) @ bread) * len(clusters) / (len(clusters) - 1))
     return {
         pair: {
