@@ -31,7 +31,7 @@ def up(
 
 @app.command()
 def leaderboard(
-    votes: Annotated[Path | None, typer.Option(help="Rate a CSV instead: model_a, model_b, winner[, voter_id, prompt_id].")] = None,
+    votes: Annotated[Path | None, typer.Option(help="Rate a CSV (model_a, model_b, winner, …) or judgments (.jsonl).")] = None,
     method: Annotated[Literal["bt", "elo"], typer.Option(help="Bradley-Terry, exact; or Elo in the order of the votes.")] = "bt",
     cluster: Annotated[
         Literal["none", "voter", "prompt"], typer.Option(help="Votes of one voter or prompt may resemble each other.")
@@ -64,20 +64,27 @@ def export(
     min_dwell_s: Annotated[float | None, typer.Option(min=0, help="Leave out votes cast sooner than this, in seconds.")] = None,
     any_license: Annotated[bool, typer.Option("--any-license", help="Keep chosen answers whatever their endpoint's terms.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
+    votes: Annotated[Path | None, typer.Option(metavar="FILE", help="Judgments of 'evals judge' instead of the votes (RLAIF).")] = None,
     database: Database = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Write the votes as a dataset to train on: train, test, card, audit."""
-    from arena.preferences import export_dpo
+    from arena.judgments import judges_of, read_judgments
+    from arena.preferences import export_dpo, strictest
     from arena.store import Store
     from serving.endpoints import load_endpoints
 
     trainable = {endpoint.id: endpoint.outputs_trainable for endpoint in load_endpoints(results).values()}
-    with Store(_database(database, results), create=False) as store:
+    rules: dict[str, Any] = {"min_dwell_s": min_dwell_s, "any_license": any_license, "force": force}
+    if votes is not None:
+        judges = [trainable.get(judge) for judge in judges_of(votes)]
         audit = export_dpo(
-            store.voted(), out, outputs_trainable=trainable.get, min_dwell_s=min_dwell_s, any_license=any_license, force=force
+            read_judgments(votes, rated=True), out, outputs_trainable=lambda model: strictest(trainable.get(model), *judges), **rules
         )
+    else:
+        with Store(_database(database, results), create=False) as store:
+            audit = export_dpo(store.voted(), out, outputs_trainable=trainable.get, **rules)
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in audit.dropped.items()) or "none"
     say(f"{out}: {audit.n_kept:,} of {audit.n_votes:,} votes: {audit.n_train:,} train, {audit.n_test:,} test; left out: {left_out}")
     if as_json:
@@ -86,8 +93,11 @@ def export(
 
 @app.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of votes, plain or .gz.")],
-    format: Annotated[Literal["llmfao", "csv"], typer.Option(help="llmfao: crowd-comparisons.csv; csv: model_a, model_b, winner, …")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of votes, plain or .gz; or a .jsonl of judgments.")],
+    format: Annotated[
+        Literal["llmfao", "csv", "judgments"],
+        typer.Option(help="llmfao: crowd-comparisons.csv; csv: model_a, model_b, winner, …; judgments: of 'evals judge', not rated."),
+    ],
     database: Database = None,
     results: Results = RESULTS,
     as_json: AsJson = False,

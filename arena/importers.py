@@ -2,6 +2,7 @@
 
     arena import crowd-comparisons.csv --format llmfao     # with the recorded answers of the 59 models
     arena import votes.csv --format csv                    # model_a, model_b, winner[, voter_id, prompt_id, voted_at]
+    arena import judged.jsonl --format judgments           # what a model judged ('evals judge'): kept, not rated
 
 A label that is not known, a missing column or a model against itself stops the import with file, line, value and remedy. Every vote has
 an id made of what it is, so that importing a file again adds nothing. What the file does not say (times, texts) stays unknown.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena.errors import VotesFileError
+from arena.judgments import read_judgments
 from arena.prompts import recorded_prompts
 from arena.votes import WINNERS, Battle, Outcome, Vote, Winner
 from serving.completion import Completion, Message, Request
@@ -62,8 +64,10 @@ def seed_demo(store: "Store") -> int:
 def read_votes(path: Path) -> list[VoteRow]:
     """The votes in a CSV (or .csv.gz) with the columns model_a, model_b, winner and optionally voter_id, prompt_id, voted_at.
 
-    `voted_at` is ISO 8601; without an offset it is UTC. Raises VotesFileError.
+    `voted_at` is ISO 8601; without an offset it is UTC. A .jsonl is what models judged (arena/judgments.py). Raises VotesFileError.
     """
+    if path.suffix == ".jsonl":
+        return [_row_of(number, battle, vote) for number, (battle, _, vote) in enumerate(read_judgments(path), start=1)]
     rows = []
     for line, values in _lines(path, ("model_a", "model_b", "winner"), optional=("voter_id", "prompt_id", "voted_at")):
         where = f"{path}:{line}"
@@ -138,7 +142,15 @@ def _from_llmfao(path: Path) -> Iterator["Record"]:
         yield Record(battle, pair, _vote(vote_id, voter_id, winner, None, "llmfao"))
 
 
-FORMATS: dict[str, Callable[[Path], Iterator["Record"]]] = {"llmfao": _from_llmfao, "csv": _from_csv}
+FORMATS: dict[str, Callable[[Path], Iterator["Record"]]] = {
+    "llmfao": _from_llmfao,
+    "csv": _from_csv,
+    "judgments": lambda path: iter(read_judgments(path)),
+}
+
+
+def _row_of(line: int, battle: Battle, vote: Vote) -> VoteRow:
+    return VoteRow(line, battle.model_a, battle.model_b, vote.winner, vote.voter_id, battle.prompt_id, vote.voted_at)
 
 
 def _vote(vote_id: str, voter_id: str | None, winner: Winner, voted_at: datetime | None, source: str) -> Vote:

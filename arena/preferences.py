@@ -128,6 +128,11 @@ def export_dpo(
     return audit
 
 
+def strictest(*permissions: bool | None) -> bool | None:
+    """May all of these be trained on: False where one forbids it, else None where one does not say."""
+    return False if False in permissions else None if None in permissions else True
+
+
 def _reason(
     vote: Vote,
     battle: Battle,
@@ -229,12 +234,16 @@ def _card(name: str, audit: Audit) -> str:
     dropped = "".join(f"| {reason} | {number:,} | {DROPPED[reason]} |\n" for reason, number in audit.dropped.items())
     models = "".join(f"| {model} | {number:,} |\n" for model, number in audit.chosen_models.items())
     sources = ", ".join(f"{source} ({number:,})" for source, number in audit.sources.items())
-    credit = "\nVotes and answers of the source `llmfao`: LLMFAO, Dmitry Ustalov, CC BY 4.0, https://github.com/dustalov/llmfao.\n"
+    credit = ""
+    if "llmfao" in audit.sources:
+        credit = "\nVotes and answers of the source `llmfao`: LLMFAO, Dmitry Ustalov, CC BY 4.0, https://github.com/dustalov/llmfao.\n"
     licence = (
         "Answers of every licence were kept (`--any-license`): whether you may train on them is for you to check."
         if audit.any_license
         else "Chosen answers come only from endpoints whose terms permit training on outputs."
     )
+    judged = any(source.startswith("judge:") for source in audit.sources)
+    credit += "\nThe verdicts of sources `judge:…` are a model's, not people's (RLAIF).\n" if judged else ""
     few = "\nFewer than 500 preferences: enough to try a recipe, not to trust its result.\n" if audit.n_kept < 500 else ""
     return f"""---
 configs:
@@ -251,7 +260,7 @@ Each line holds `prompt`, `chosen`, `rejected` (lists of messages, TRL's convers
 `rejected_model`. No prompt is in both files.
 {few}
 Votes from: {sources}. {licence}
-{credit if "llmfao" in audit.sources else ""}
+{credit}
 SHA-256 of train.jsonl followed by test.jsonl: `{audit.dataset_hash}`
 
 ## Votes left out

@@ -13,6 +13,7 @@ import typer
 from evals.compare_command import compare
 from evals.cost_command import cost
 from evals.drift_command import drift
+from evals.judging.command import calibrate, judge
 from evals.load.command import load, show_run
 from evals.run_command import report_document, rescore, run, show_report
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
@@ -78,6 +79,8 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 app.command()(cost)
 app.command()(compare)
 app.command()(drift)
+app.command()(judge)
+app.command()(calibrate)
 
 
 def _first_comment(path: Path) -> str:

@@ -13,6 +13,8 @@
         ├── LoadError             a load that cannot be made: options that contradict each other, a trace that cannot be read
         ├── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
         └── NotComparable         runs whose items do not match, or nothing to compare
+        ├── JudgeError            nothing to judge, or judgments and votes that do not fit together
+        └── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
 
 A suite file that does not say what it must is a DocumentError. A request that fails raises nothing: it is counted, never scored.
 """
@@ -58,6 +60,10 @@ class NothingAnswered(EvalsError):
 
 class LoadError(EvalsError):
     """A load that cannot be made as it was asked for: an option's value, two options at odds, a trace or a stored run that does not fit."""
+
+
+class JudgeError(EvalsError):
+    """Nothing that can be judged, judgments that cannot be resumed, or votes that they cannot be compared with."""
 
 
 class CostError(EvalsError):
