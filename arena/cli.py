@@ -86,8 +86,11 @@ def export(
 
 @app.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of votes, plain or .gz.")],
-    format: Annotated[Literal["llmfao", "csv"], typer.Option(help="llmfao: crowd-comparisons.csv; csv: model_a, model_b, winner, …")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: CSV, JSON or Parquet as the format has it; text plain or .gz.")],
+    format: Annotated[
+        Literal["csv", "llmfao", "fastchat", "arena55k", "arena100k", "arena140k", "comparia", "openwebui"],
+        typer.Option(help="csv: model_a, model_b, winner, …; the others as those arenas publish them."),
+    ],
     database: Database = None,
     results: Results = RESULTS,
     as_json: AsJson = False,

@@ -98,7 +98,7 @@ def test_export_writes_a_dataset_of_permitted_answers(imported: Path, tmp_path: 
 def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
     for arguments in (
         ["export", "--format", "kto", "--out", "x"],
-        ["import", "x", "--format", "fastchat"],
+        ["import", "x", "--format", "spreadsheet"],
         ["leaderboard", "--method", "davidson"],
     ):
         assert "is not" in run(*arguments, "--results", results, code=2).stderr
