@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from arena.audit_command import audit_votes
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ def import_(
     say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:
         emit_json({"file": str(file), "format": format, "n_new": added, "n_found": len(records), "n_votes": total})
+
+
+app.command(name="audit")(audit_votes)
 
 
 def _database(database: Path | None, results: Path) -> Path:

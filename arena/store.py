@@ -12,9 +12,10 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +60,7 @@ class _Work:
     completions: dict[str, Row] = field(default_factory=dict)
     battles: dict[str, Row] = field(default_factory=dict)
     votes: dict[str, Row] = field(default_factory=dict)
+    steps: list[tuple[str, list[Any]]] = field(default_factory=list)
     done: "Future[set[str]]" = field(default_factory=Future)
 
     def add(self, battle: Battle, completions: Pair | None, known: dict[int, str]) -> None:
@@ -127,7 +129,21 @@ class Store:
             work.votes.setdefault(vote.vote_id, vote_row(vote))
         return len(self._submit(work) & work.votes.keys()) if records else 0
 
+    def flag(self, reasons: Mapping[str, str], when: datetime) -> None:
+        """Make exactly these votes (id: reason) flagged and unrated, and rate those that earlier audits had flagged."""
+        columns = [list(reasons), list(reasons.values()), [when.astimezone(UTC).replace(tzinfo=None)] * len(reasons)]
+        steps: list[tuple[str, list[Any]]] = [("rate_flagged", []), ("unflag_votes", [])]
+        self._submit(_Work(steps=[*steps, *([("flag_votes", columns), ("unrate_flagged", [])] if reasons else [])]))
+
     # Reading
+
+    def ballots(self) -> list[Row]:
+        """What an audit looks at (arena/audit.py): vote, voter, models, winner, prompt, time, dwell, length, texts, messages."""
+        return self._read("ballots")
+
+    def flags(self) -> dict[str, str]:
+        """The votes that an audit keeps from counting, with the reason."""
+        return {vote_id: reason for vote_id, reason, _ in self._read("flags")}
 
     def battle(self, battle_id: str) -> Battle | None:
         """The battle of this id."""
@@ -299,6 +315,8 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
                 if rows:
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     written.update(key for (key,) in cursor.execute(statements()[name], columns).fetchall())
+            for name, parameters in (step for work in group for step in work.steps):
+                cursor.execute(statements()[name], parameters)
             cursor.commit()
         except duckdb.TransactionException:
             # The same key in another open transaction fails at the commit, whatever ON CONFLICT says: ask again.

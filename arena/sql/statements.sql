@@ -102,3 +102,34 @@ ORDER BY v.vote_order, v.vote_id
 SELECT completion_id, document FROM completions
 WHERE completion_id IN (SELECT b.completion_a FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
 OR completion_id IN (SELECT b.completion_b FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
+
+-- name: ballots
+-- What an audit looks at: votes that count, and those that only an audit keeps from counting.
+SELECT
+    v.vote_id, v.voter_id, b.model_a, b.model_b, v.winner, coalesce(b.prompt_id, nullif(b.messages, '[]')) AS prompt,
+    extract(epoch FROM v.voted_at)::DOUBLE PRECISION AS voted_at_s, v.dwell_s,
+    coalesce(length((a.document::JSON) ->> 'text') + length((c.document::JSON) ->> 'text'), 0) AS characters,
+    (a.document::JSON) ->> 'text' AS text_a, (c.document::JSON) ->> 'text' AS text_b, b.messages
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN completions AS a ON a.completion_id = b.completion_a
+LEFT JOIN completions AS c ON c.completion_id = b.completion_b
+WHERE v.rated OR v.vote_id IN (SELECT f.vote_id FROM flags AS f)
+ORDER BY v.vote_order, v.vote_id
+
+-- name: flag_votes
+INSERT INTO flags (vote_id, reason, flagged_at)
+SELECT unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::TIMESTAMP[])
+ON CONFLICT DO NOTHING
+
+-- name: unflag_votes
+DELETE FROM flags
+
+-- name: unrate_flagged
+UPDATE votes SET rated = FALSE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f)
+
+-- name: rate_flagged
+UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f)
+
+-- name: flags
+SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id

@@ -127,3 +127,16 @@ def test_help_imports_nothing_heavy():
         "import sys, arena.cli; print([name for name in ('numpy', 'duckdb', 'pydantic', 'streamlit', 'rich.table') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_audit_is_applied_and_taken_back(imported: Path):
+    document = last_json(run("audit", "--results", imported, "--json"))
+    assert (document["n_voters"], document["n_votes"], document["applied"]) == (124, 8931, False) and 0 < document["n_voters_flagged"] <= 12
+    assert {"voter_id", "reason", "why", "p", "q", "vote_ids"} == document["flags"][0].keys()
+    applied = run("audit", "--results", imported, "--apply")
+    assert "llmfao-15" in applied.stdout and "no longer rated" in applied.stderr
+    after = last_json(run("leaderboard", "--results", imported, "--json"))
+    assert after["n_unrated"] == document["n_votes_flagged"] and after["n_battles"] == 8931 - after["n_unrated"]
+    assert last_json(run("audit", "--results", imported, "--revert", "--json")) == {"reverted": document["n_votes_flagged"]}
+    assert last_json(run("leaderboard", "--results", imported, "--json"))["n_unrated"] == 0
+    assert "leave one of them out" in error_of("audit", "--results", imported, "--apply", "--revert")
