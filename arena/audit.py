@@ -93,7 +93,10 @@ class Findings:
 
 def read_ballots(store: "Store") -> list[Ballot]:
     """The votes of a store with what the answers gave away; of the unrated ones only those that an audit unrated."""
-    return [Ballot(*row[:9], _leak(*row[2:4], *row[9:])) for row in store.ballots()]
+    return [
+        Ballot(vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, _leak(a, b, first, second, messages))
+        for vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, first, second, messages in store.ballots()
+    ]
 
 
 def audit(ballots: Sequence[Ballot], *, fdr: float = 0.05) -> Findings:

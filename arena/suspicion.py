@@ -94,9 +94,8 @@ def judge(votes: Votes, tested: Ints, aside: Flags) -> Judged:
     residual, weight = own.y - expected, expected * (1 - expected)
 
     def along(d: Array) -> tuple[Array, Array]:
-        u: Array = np.bincount(own.voter, d * residual, len(tested))
-        i: Array = np.bincount(own.voter, d * d * weight, len(tested))
-        return u, i
+        sums = [np.bincount(own.voter, values, len(tested)).astype(np.float64) for values in (d * residual, d * d * weight)]
+        return sums[0], sums[1]
 
     def along_all(direction: Array) -> tuple[Array, Array]:
         columns = [along(w[own.a] - w[own.b]) for w in direction]
