@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from arena.errors import ArenaError
+from arena.ledger import changes
 from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
 from arena.store import Store
@@ -87,6 +88,8 @@ class Arena:
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
         self.policy = UNIFORM
+        self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
+        self._ledger_gate = threading.Lock()
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._random = random.SystemRandom()
         self._loop = asyncio.new_event_loop()
@@ -117,6 +120,7 @@ class Arena:
             self.policy = read_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
+        self._keep_ledger()
 
     def live(self) -> list[str]:
         """Ids of the endpoints that can be asked anything (not recordings)."""
@@ -182,6 +186,12 @@ class Arena:
                 dwell_s=time.monotonic() - round_.ready_at,
             )
         )
+
+    def _keep_ledger(self) -> None:
+        with self._ledger_gate:
+            if self._listed != self.endpoints:
+                self.store.add_to_ledger(changes(self.store.ledger(), self.endpoints, now()))
+                self._listed = self.endpoints
 
     def _draw(self, able: list[str]) -> Draw:
         at_work = self.policy.kind == "adaptive" or self.policy.warmup_votes > 0

@@ -60,8 +60,11 @@ def leaderboard(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="Folder to write: new or empty.")],
-    format: Annotated[Literal["dpo"], typer.Option(help="Preference pairs in TRL's conversational form.")] = "dpo",
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty; for votes, ratings, ledger a .parquet or .csv file.")],
+    format: Annotated[
+        Literal["dpo", "votes", "ratings", "ledger"],
+        typer.Option(help="dpo: preference pairs in TRL's conversational form; the others are tables."),
+    ] = "dpo",
     min_dwell_s: Annotated[float | None, typer.Option(min=0, help="Leave out votes cast sooner than this, in seconds.")] = None,
     any_license: Annotated[bool, typer.Option("--any-license", help="Keep chosen answers whatever their endpoint's terms.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
@@ -69,11 +72,19 @@ def export(
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Write the votes as a dataset to train on: train, test, card, audit."""
+    """Write the votes as a dataset to train on (train, test, card, audit), or votes, ratings and ledger as tables."""
     from arena.preferences import export_dpo
     from arena.store import Store
+    from arena.tables import TABLES, export_table
     from serving.endpoints import load_endpoints
 
+    if format in TABLES:
+        with Store(_database(database, results), create=False) as store:
+            n_rows = export_table(store, format, out, force=force)
+        say(f"{out}: {n_rows:,} rows")
+        if as_json:
+            emit_json({"out": str(out), "format": format, "n_rows": n_rows})
+        return
     trainable = {endpoint.id: endpoint.outputs_trainable for endpoint in load_endpoints(results).values()}
     with Store(_database(database, results), create=False) as store:
         audit = export_dpo(

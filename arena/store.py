@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.ledger import Entry
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
 from serving.completion import Completion
@@ -131,11 +132,29 @@ class Store:
 
     def flag(self, reasons: Mapping[str, str], when: datetime) -> None:
         """Make exactly these votes (id: reason) flagged and unrated, and rate those that earlier audits had flagged."""
-        columns = [list(reasons), list(reasons.values()), [when.astimezone(UTC).replace(tzinfo=None)] * len(reasons)]
+        columns = [list(reasons), list(reasons.values()), [_utc(when)] * len(reasons)]
         steps: list[tuple[str, list[Any]]] = [("rate_flagged", []), ("unflag_votes", [])]
         self._submit(_Work(steps=[*steps, *([("flag_votes", columns), ("unrate_flagged", [])] if reasons else [])]))
 
+    def add_to_ledger(self, entries: Sequence[Entry]) -> None:
+        """Append to the ledger; nothing takes an entry away."""
+        if entries:
+            rows = [(number, entry.model, entry.event, _utc(entry.at), entry.detail) for number, entry in enumerate(entries, start=1)]
+            self._submit(_Work(steps=[("insert_ledger", [list(column) for column in zip(*rows, strict=True)])]))
+
     # Reading
+
+    def ledger(self) -> list[Entry]:
+        """What happened to the models, in order."""
+        return [Entry(model, event, at.replace(tzinfo=UTC), detail) for model, event, at, detail in self._read("ledger")]
+
+    def ledger_counts(self) -> list[Row]:
+        """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
+        return self._read("ledger_counts")
+
+    def vote_rows(self) -> list[Row]:
+        """Every vote with its battle, without texts (arena/tables.py has the columns)."""
+        return self._read("vote_rows")
 
     def ballots(self) -> list[Row]:
         """What an audit looks at (arena/audit.py): vote, voter, models, winner, prompt, time, dwell, length, texts, messages."""
@@ -330,6 +349,10 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
         else:
             return written
     raise AssertionError("unreachable")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -140,3 +140,11 @@ def test_an_audit_is_applied_and_taken_back(imported: Path):
     assert last_json(run("audit", "--results", imported, "--revert", "--json")) == {"reverted": document["n_votes_flagged"]}
     assert last_json(run("leaderboard", "--results", imported, "--json"))["n_unrated"] == 0
     assert "leave one of them out" in error_of("audit", "--results", imported, "--apply", "--revert")
+
+
+@pytest.mark.parametrize(("format", "n_rows"), [("votes", 8931), ("ratings", 59), ("ledger", 59)])
+def test_tables_are_exported(imported: Path, tmp_path: Path, format: str, n_rows: int):
+    out = tmp_path / f"{format}.csv"
+    document = last_json(run("export", "--format", format, "--out", out, "--results", imported, "--json"))
+    assert document == {"out": str(out), "format": format, "n_rows": n_rows}
+    assert "exists: choose another --out" in error_of("export", "--format", format, "--out", out, "--results", imported)
