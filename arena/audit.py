@@ -1,6 +1,6 @@
 """Who votes so that the leaderboard should not follow: an audit of voters and votes, each flag with its reason.
 
-    findings = audit(read_ballots(store))          # `arena audit` prints them, `arena audit --apply` unrates the votes
+    findings = audit(audit_votes_of(store))        # `arena audit` prints them, `arena audit --apply` unrates the votes
 
 A voter is tested against a Bradley-Terry fit that his own votes did not touch, along directions: does he disagree with the consensus,
 favour one model, lift one model past those above it, or choose one side? Honest people differ too, so each direction has a spread of taste
@@ -43,7 +43,7 @@ _ROUNDS = 4
 
 
 @dataclass(frozen=True)
-class Ballot:
+class AuditVote:
     """One vote, as much of it as an audit asks: `voted_at_s` is seconds since 1970, `characters` the length of both answers."""
 
     vote_id: str
@@ -91,15 +91,15 @@ class Findings:
         return {vote for flag in self.flags for vote in flag.vote_ids}
 
 
-def read_ballots(store: "Store") -> list[Ballot]:
+def audit_votes_of(store: "Store") -> list[AuditVote]:
     """The votes of a store with what the answers gave away; of the unrated ones only those that an audit unrated."""
     return [
-        Ballot(vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, _leak(a, b, first, second, messages))
-        for vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, first, second, messages in store.ballots()
+        AuditVote(vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, _leak(a, b, first, second, messages))
+        for vote_id, voter_id, a, b, winner, prompt, voted_at_s, dwell_s, characters, first, second, messages in store.audit_rows()
     ]
 
 
-def audit(ballots: Sequence[Ballot], *, fdr: float = 0.05) -> Findings:
+def audit(ballots: Sequence[AuditVote], *, fdr: float = 0.05) -> Findings:
     """Flag voters and votes. `fdr` bounds the expected share of honest voters among the voters flagged by a test."""
     findings = Findings([], len(ballots), len({ballot.voter_id for ballot in ballots} - {None}), 0)
     _flag_voters(findings, ballots, fdr)
@@ -107,7 +107,7 @@ def audit(ballots: Sequence[Ballot], *, fdr: float = 0.05) -> Findings:
     return findings
 
 
-def _flag_voters(findings: Findings, ballots: Sequence[Ballot], fdr: float) -> None:
+def _flag_voters(findings: Findings, ballots: Sequence[AuditVote], fdr: float) -> None:
     """Test, set aside who is flagged, fit again without them, test again: riggers must not hide one another."""
     votes = as_votes(ballots)
     counts = np.bincount(votes.voter[votes.voter >= 0], minlength=len(votes.voters))
@@ -139,7 +139,7 @@ def _flag_voters(findings: Findings, ballots: Sequence[Ballot], fdr: float) -> N
         findings.flags.append(Flag(voter, reason, why, tuple(own[voter]), float(best[place]), float(q[place])))
 
 
-def _too_quick(ballots: Iterable[Ballot]) -> list[Flag]:
+def _too_quick(ballots: Iterable[AuditVote]) -> list[Flag]:
     found = defaultdict(list)
     for ballot in ballots:
         if ballot.dwell_s is not None and ballot.dwell_s < QUICKEST_S + ballot.characters / READ_CHARACTERS_PER_S:
@@ -156,7 +156,7 @@ def _too_quick(ballots: Iterable[Ballot]) -> list[Flag]:
     ]
 
 
-def _too_many(ballots: Iterable[Ballot]) -> list[Flag]:
+def _too_many(ballots: Iterable[AuditVote]) -> list[Flag]:
     """Votes beyond MOST_PER_HOUR within the hour before them, per voter."""
     cast = defaultdict(list)
     for ballot in ballots:
@@ -174,7 +174,7 @@ def _too_many(ballots: Iterable[Ballot]) -> list[Flag]:
     return flags
 
 
-def _repeated(ballots: Iterable[Ballot]) -> list[Flag]:
+def _repeated(ballots: Iterable[AuditVote]) -> list[Flag]:
     seen: set[tuple[str, str, str, str]] = set()
     found = defaultdict(list)
     for ballot in ballots:
@@ -190,7 +190,7 @@ def _repeated(ballots: Iterable[Ballot]) -> list[Flag]:
     ]
 
 
-def _frequent(ballots: Iterable[Ballot]) -> list[Flag]:
+def _frequent(ballots: Iterable[AuditVote]) -> list[Flag]:
     """Votes on one prompt beyond the 99.99th percentile of votes per prompt, where there are prompts enough to have one."""
     by_prompt = defaultdict(list)
     for ballot in ballots:
@@ -206,7 +206,7 @@ def _frequent(ballots: Iterable[Ballot]) -> list[Flag]:
     ]
 
 
-def _leaks(ballots: Iterable[Ballot]) -> list[Flag]:
+def _leaks(ballots: Iterable[AuditVote]) -> list[Flag]:
     names: Counter[str] = Counter()
     votes = []
     for ballot in ballots:

@@ -26,7 +26,7 @@ def audit_votes(
     as_json: AsJson = False,
 ) -> None:
     """Find riggers, careless voters, leaks and repetitions; each flag says why."""
-    from arena.audit import audit, read_ballots
+    from arena.audit import audit, audit_votes_of
     from arena.errors import ArenaError
     from arena.store import Store
     from arena.votes import now
@@ -41,7 +41,7 @@ def audit_votes(
             if as_json:
                 emit_json({"reverted": before})
             return
-        findings = audit(read_ballots(store), fdr=fdr)
+        findings = audit(audit_votes_of(store), fdr=fdr)
         if apply:
             # A vote with several flags keeps the first, which is the strongest evidence.
             store.flag({vote: flag.reason for flag in reversed(findings.flags) for vote in flag.vote_ids}, now())

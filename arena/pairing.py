@@ -115,7 +115,7 @@ def information_gain(score: "Array", top: int) -> "Array":
     import numpy as np
 
     size = len(score)
-    theta, covariance = _posterior(score)
+    theta, covariance = posterior(score)
     order = np.argsort(-theta, kind="stable")
     k = min(top, size - 1)
     border = np.zeros(size)
@@ -164,7 +164,7 @@ def _score(ids: Sequence[str], tallies: Sequence[Tally]) -> "Array":
     return score
 
 
-def _posterior(score: "Array") -> tuple["Array", "Array"]:
+def posterior(score: "Array") -> tuple["Array", "Array"]:
     """θ and its covariance under a prior worth one tie of each model against the average: defined whatever the votes connect."""
     import numpy as np
 

@@ -156,9 +156,9 @@ class Store:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
         return self._read("vote_rows")
 
-    def ballots(self) -> list[Row]:
+    def audit_rows(self) -> list[Row]:
         """What an audit looks at (arena/audit.py): vote, voter, models, winner, prompt, time, dwell, length, texts, messages."""
-        return self._read("ballots")
+        return self._read("audit_rows")
 
     def flags(self) -> dict[str, str]:
         """The votes that an audit keeps from counting, with the reason."""

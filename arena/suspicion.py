@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.ratings import fit
+from arena.pairing import posterior
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
@@ -24,8 +24,6 @@ Flags = NDArray[np.bool_]
 Test = tuple[Array, Callable[[int], str]]
 
 _CHI2_MEDIAN = 0.45493642311957283  # of one degree of freedom
-# A sliver of ties between all pairs keeps the fit finite where votes separate; it moves nothing that votes decide.
-_RIDGE = 0.02
 _CHUNK = 256
 
 
@@ -83,12 +81,13 @@ class Judged:
 def judge(votes: Votes, tested: Ints, aside: Flags) -> Judged:
     """Test the `tested` voters (numbers) against the votes of everybody who is not `aside`."""
     kept = (votes.voter < 0) | ~aside[votes.voter]
-    theta, side = _consensus(votes, kept)
+    theta, information, side = _consensus(votes, kept)
     place = np.full(len(votes.voters) + 1, -1)
     place[tested] = np.arange(len(tested))
     mine = place[votes.voter] >= 0
     own = Votes(votes.models, votes.voters, votes.a[mine], votes.b[mine], place[votes.voter[mine]], votes.y[mine])
-    others = _without_each(votes, kept, theta, own, len(tested), ~aside[tested])
+    counted = ~aside[tested]
+    others = _without_each(theta, information, own, len(tested), counted)
     gap = others[own.voter, own.a] - others[own.voter, own.b]
     expected = 1 / (1 + np.exp(-np.clip(gap + side, -30, 30)))
     residual, weight = own.y - expected, expected * (1 - expected)
@@ -101,13 +100,13 @@ def judge(votes: Votes, tested: Ints, aside: Flags) -> Judged:
         columns = [along(w[own.a] - w[own.b]) for w in direction]
         return np.stack([u for u, _ in columns], axis=1), np.stack([i for _, i in columns], axis=1)
 
-    agree, agree_taste = _effects(*along(gap), centred=True)
+    agree, agree_taste = _effects(*along(gap), counted=counted, centred=True)
     size = len(votes.models)
-    favour, favour_taste = _effects(*along_all(np.eye(size)))
+    favour, favour_taste = _effects(*along_all(np.eye(size)), counted=counted)
     # What lifts a model past those above it: its own wins, and their losses to anybody.
-    lift, lift_taste = _effects(*along_all(np.eye(size) - (theta[None, :] > theta[:, None])))
-    sided, side_taste = _effects(*along(np.ones_like(gap)))
-    met, often = _concentration(votes, kept, own, len(tested), ~aside[tested])
+    lift, lift_taste = _effects(*along_all(np.eye(size) - (theta[None, :] > theta[:, None])), counted=counted)
+    sided, side_taste = _effects(*along(np.ones_like(gap)), counted=counted)
+    met, often = _concentration(votes, kept, own, len(tested), counted)
     tests = {
         "disagrees": _disagrees(agree),
         "favours": _favours(favour, often, met, votes.models),
@@ -128,28 +127,23 @@ def step_up(p: Array) -> Array:
     return q
 
 
-def _consensus(votes: Votes, kept: Flags) -> tuple[Array, float]:
-    """θ of the models, and the log-odds that the left slot gives (one Newton step from none: it is small)."""
+def _consensus(votes: Votes, kept: Flags) -> tuple[Array, Array, float]:
+    """θ of the models, its information, and the log-odds that the left slot gives (one Newton step from none: it is small)."""
     size = len(votes.models)
-    score = np.full((size, size), _RIDGE)
-    np.fill_diagonal(score, 0.0)
+    score = np.zeros((size, size))
     np.add.at(score, (votes.a[kept], votes.b[kept]), votes.y[kept])
     np.add.at(score, (votes.b[kept], votes.a[kept]), 1 - votes.y[kept])
-    theta = fit(score)
+    # A prior worth one tie per model keeps it finite where votes separate.
+    theta, covariance = posterior(score)
     expected = 1 / (1 + np.exp(theta[votes.b[kept]] - theta[votes.a[kept]]))
     information = float((expected * (1 - expected)).sum())
-    return theta, float((votes.y[kept] - expected).sum()) / information if information else 0.0
+    return theta, np.linalg.inv(covariance).astype(np.float64), float((votes.y[kept] - expected).sum()) / max(information, 1e-9)
 
 
-def _without_each(votes: Votes, kept: Flags, theta: Array, own: Votes, n_tested: int, counted: Flags) -> Array:
+def _without_each(theta: Array, information: Array, own: Votes, n_tested: int, counted: Flags) -> Array:
     """θ as it would be without each tested voter (tested × models): one Newton step from the fit of all; the fit itself for those aside."""
     size = len(theta)
     expected = 1 / (1 + np.exp(np.clip(theta[None, :] - theta[:, None], -30, 30)))
-    played = np.full((size, size), 2 * _RIDGE)
-    np.fill_diagonal(played, 0.0)
-    np.add.at(played, (votes.a[kept], votes.b[kept]), 1)
-    np.add.at(played, (votes.b[kept], votes.a[kept]), 1)
-    whole = _laplacian((played * expected * expected.T)[None])[0] + 1 / size
     others = np.repeat(theta[None, :], n_tested, axis=0)
     for start in range(0, n_tested, _CHUNK):
         inside = (own.voter >= start) & (own.voter < start + _CHUNK)
@@ -162,7 +156,7 @@ def _without_each(votes: Votes, kept: Flags, theta: Array, own: Votes, n_tested:
         np.add.at(weight, (rows, a, b), p * (1 - p))
         np.add.at(weight, (rows, b, a), p * (1 - p))
         # A voter who holds most of a model's votes leaves almost nothing without him: the step stops at three e-folds of odds.
-        step = np.linalg.solve(whole[None] - _laplacian(weight) + 1e-6 * np.eye(size), gradient[..., None])[..., 0]
+        step = np.linalg.solve(information[None] - _laplacian(weight) + 1e-6 * np.eye(size), gradient[..., None])[..., 0]
         others[start : start + count] -= np.clip(step, -3, 3) * counted[start : start + count, None]
     return others
 
@@ -173,19 +167,20 @@ def _laplacian(weight: Array) -> Array:
     return result
 
 
-def _effects(u: Array, i: Array, *, centred: bool = False) -> tuple[Array, float]:
-    """z of each effect under chance and taste, and the taste τ: that with which half of all z² lie below the median of χ²."""
+def _effects(u: Array, i: Array, *, counted: Flags, centred: bool = False) -> tuple[Array, float]:
+    """z of each effect under chance and taste, and the taste τ of the `counted` voters: with it half of all z² lie below χ²'s median."""
     known = i > 0.5
-    if not known.any():
+    usual = (known.T & counted).T
+    if not usual.any():
         return np.zeros_like(u), 0.0
     effect = np.divide(u, i, out=np.zeros_like(u), where=known)
-    middle = float(np.median(effect[known])) if centred else 0.0
+    middle = float(np.median(effect[usual])) if centred else 0.0
     variance = np.divide(1.0, i, out=np.ones_like(i), where=known)
     square = (effect - middle) ** 2
     low, high = 0.0, 10.0
     for _ in range(60):
         tau2 = (low + high) / 2
-        low, high = (tau2, high) if np.median(square[known] / (variance[known] + tau2)) > _CHI2_MEDIAN else (low, tau2)
+        low, high = (tau2, high) if np.median(square[usual] / (variance[usual] + tau2)) > _CHI2_MEDIAN else (low, tau2)
     z = np.where(known, (effect - middle) / np.sqrt(variance + high), 0.0)
     return z, math.sqrt(high)
 

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arena.audit import Ballot
+from arena.audit import AuditVote
 
 
 @dataclass
 class World:
     """What was voted, by whom, and what an audit should find; `strength` is the models' true θ."""
 
-    ballots: list[Ballot]
+    ballots: list[AuditVote]
     riggers: set[str]
     target: str
     strength: dict[str, float]
 
-    def honest(self) -> list[Ballot]:
+    def honest(self) -> list[AuditVote]:
         """The votes without the rigged ones."""
         return [ballot for ballot in self.ballots if ballot.voter_id not in self.riggers]
 
@@ -36,10 +36,10 @@ def simulate(
     names = [f"m{number:02}" for number in range(models)]
     theta = rng.normal(0, 0.6, models)
     theta -= theta.mean()
-    ballots: list[Ballot] = []
+    ballots: list[AuditVote] = []
 
     def cast(voter: str, a: int, b: int, winner: str) -> None:
-        ballots.append(Ballot(f"v{len(ballots)}", voter, names[a], names[b], winner))
+        ballots.append(AuditVote(f"v{len(ballots)}", voter, names[a], names[b], winner))
 
     def honest_vote(a: int, b: int, own: np.ndarray) -> str:
         # Davidson's ties (ν = .4) and a pull to the left of 28 Elo, as the LLMFAO crowd has them.

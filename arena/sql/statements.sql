@@ -103,7 +103,7 @@ SELECT completion_id, document FROM completions
 WHERE completion_id IN (SELECT b.completion_a FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
 OR completion_id IN (SELECT b.completion_b FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
 
--- name: ballots
+-- name: audit_rows
 -- What an audit looks at: votes that count, and those that only an audit keeps from counting.
 SELECT
     v.vote_id, v.voter_id, b.model_a, b.model_b, v.winner, coalesce(b.prompt_id, nullif(b.messages, '[]')) AS prompt,

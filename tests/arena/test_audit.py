@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rigging import World, simulate
 
-from arena.audit import REASONS, Ballot, Findings, audit, read_ballots
+from arena.audit import REASONS, AuditVote, Findings, audit, audit_votes_of
 from arena.importers import seed_demo
 from arena.leaks import leaked
 from arena.ratings import bradley_terry, tally
@@ -17,7 +17,7 @@ from arena.suspicion import step_up
 from arena.votes import Battle, Outcome, Vote
 from serving.completion import Completion, Request
 
-SEEDS = range(4)
+SEEDS = range(6)
 ATTACKS = [("target-only", 1), ("target-only", 10), ("omnipresent", 1), ("omnipresent", 10)]
 
 
@@ -37,7 +37,7 @@ def false_positives(made: World, findings: Findings) -> float:
     return len(set(findings.voters) & honest) / len(honest)
 
 
-def place(ballots: list[Ballot], model: str) -> int:
+def place(ballots: list[AuditVote], model: str) -> int:
     ratings = bradley_terry(tally(Outcome(ballot.model_a, ballot.model_b, ballot.winner) for ballot in ballots))
     return [rating.model for rating in ratings].index(model)
 
@@ -87,7 +87,7 @@ def test_a_crowd_without_riggers_is_left_alone():
 def test_of_the_124_real_workers_at_most_a_tenth_is_flagged_each_with_a_reason(tmp_path: Path):
     with Store(tmp_path / "arena.duckdb") as store:
         seed_demo(store)
-        findings = audit(read_ballots(store))
+        findings = audit(audit_votes_of(store))
     assert findings.n_voters == 124 and len(findings.voters) <= 12
     assert all(flag.reason in REASONS and flag.why for flag in findings.flags)
     # Worker 15 let Weaver 12k win 106 of 110 battles; everybody else together 554 of 2,652.
@@ -98,7 +98,7 @@ def test_whoever_always_chooses_the_left_is_flagged_for_that():
     made, _ = world(0, None, 0)
     rng = np.random.default_rng(5)
     models = sorted(made.strength)
-    locked = [Ballot(f"x{i}", "lefty", *map(str, rng.choice(models, 2, replace=False)), "model_a") for i in range(60)]
+    locked = [AuditVote(f"x{i}", "lefty", *map(str, rng.choice(models, 2, replace=False)), "model_a") for i in range(60)]
     findings = audit([*made.ballots, *locked])
     assert [(flag.voter_id, flag.reason) for flag in findings.flags] == [("lefty", "side")] and len(findings.flags[0].vote_ids) == 60
 
@@ -107,17 +107,17 @@ def test_a_rigger_with_most_votes_of_a_model_does_not_hide_himself():
     made, _ = world(1, None, 0)
     rng = np.random.default_rng(6)
     models = sorted(made.strength)
-    rigged = [Ballot(f"x{i}", "owner", "new", str(rng.choice(models)), "model_a") for i in range(80)]
+    rigged = [AuditVote(f"x{i}", "owner", "new", str(rng.choice(models)), "model_a") for i in range(80)]
     others = [
-        Ballot(f"y{i}", f"h{i % 40}", str(rng.choice(models)), "new", str(rng.choice(["model_a", "model_b"], p=[0.7, 0.3])))
+        AuditVote(f"y{i}", f"h{i % 40}", str(rng.choice(models)), "new", str(rng.choice(["model_a", "model_b"], p=[0.7, 0.3])))
         for i in range(60)
     ]
     findings = audit([*made.ballots, *rigged, *others])
     assert findings.voters == ["owner"] and "new" in findings.flags[0].why
 
 
-def vote(number: int, **values: object) -> Ballot:
-    return Ballot(f"v{number}", **({"voter_id": "ada", "model_a": "a", "model_b": "b", "winner": "model_a"} | values))
+def vote(number: int, **values: object) -> AuditVote:
+    return AuditVote(f"v{number}", **({"voter_id": "ada", "model_a": "a", "model_b": "b", "winner": "model_a"} | values))
 
 
 def test_votes_that_came_too_quickly_for_the_length_of_the_answers():
@@ -186,11 +186,11 @@ def test_flagged_votes_are_kept_unrated_and_come_back(tmp_path: Path):
             store.save_all([Record(battle, pair, cast)])
         off = Battle(battle_id="b9", created_at=None, messages=(), model_a="a", model_b="b")
         store.save_all([Record(off, None, Vote(vote_id="v9", battle_id="b9", voter_id=None, winner="tie", voted_at=None, rated=False))])
-        first = audit(read_ballots(store))
+        first = audit(audit_votes_of(store))
         assert first.vote_ids == {"v0"} and "ChatGPT" in first.flags[0].why
         store.flag(dict.fromkeys(first.vote_ids, "leak"), datetime(2026, 11, 24, tzinfo=UTC))
         assert store.flags() == {"v0": "leak"} and store.counts() == (3, 2, 0)
         # An audit sees what it unrated before, so that auditing twice changes nothing; what was never rated stays out.
-        assert audit(read_ballots(store)).vote_ids == {"v0"}
+        assert audit(audit_votes_of(store)).vote_ids == {"v0"}
         store.flag({}, datetime(2026, 11, 24, tzinfo=UTC))
         assert store.flags() == {} and store.counts() == (3, 1, 0) and store.vote_of("b9").rated is False

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from arena.errors import ArenaError
-from arena.pairing import Policy, _posterior, choose_pair, information_gain, inverse_propensity, pair_probabilities
+from arena.pairing import Policy, choose_pair, information_gain, inverse_propensity, pair_probabilities, posterior
 from arena.ratings import bradley_terry
 from arena.votes import Tally
 from serving.documents import read_document
@@ -97,7 +97,7 @@ def test_the_gain_is_what_one_more_vote_brings():
     rng = np.random.default_rng(3)
     score = rng.integers(1, 9, (5, 5)).astype(float)
     np.fill_diagonal(score, 0)
-    theta, covariance = _posterior(score)
+    theta, covariance = posterior(score)
     border = np.zeros(5)
     border[np.argsort(-theta)[1:3]] = 0.5
     gaps = np.eye(5) - border
@@ -150,7 +150,7 @@ def play(seed: int, policy: Policy, budget: int) -> tuple[list[float], np.ndarra
         a, b = np.divmod(rng.choice(MODELS * MODELS, BATCH, p=chance.ravel()), MODELS)
         won = rng.random(BATCH) < 1 / (1 + np.exp(theta[b] - theta[a]))
         np.add.at(score, (np.where(won, a, b), np.where(won, b, a)), 1)
-        shares.append(len(best & set(np.argsort(-_posterior(score)[0])[:TOP].tolist())) / TOP)
+        shares.append(len(best & set(np.argsort(-posterior(score)[0])[:TOP].tolist())) / TOP)
     return shares, theta - theta.mean(), score
 
 
