@@ -106,7 +106,7 @@ def judge(votes: Votes, tested: Ints, aside: Flags) -> Judged:
     # What lifts a model past those above it: its own wins, and their losses to anybody.
     lift, lift_taste = _effects(*along_all(np.eye(size) - (theta[None, :] > theta[:, None])), counted=counted)
     sided, side_taste = _effects(*along(np.ones_like(gap)), counted=counted)
-    met, often = _concentration(votes, kept, own, len(tested), counted)
+    met, often = _concentration(votes, kept, own, favour > 1, counted)
     tests = {
         "disagrees": _disagrees(agree),
         "favours": _favours(favour, often, met, votes.models),
@@ -185,15 +185,15 @@ def _effects(u: Array, i: Array, *, counted: Flags, centred: bool = False) -> tu
     return z, math.sqrt(high)
 
 
-def _concentration(votes: Votes, kept: Flags, own: Votes, n_tested: int, counted: Flags) -> tuple[Array, Array]:
-    """How many battles of each tested voter had each model, and the chance of so many or more (tested × models).
+def _concentration(votes: Votes, kept: Flags, own: Votes, asked: Flags, counted: Flags) -> tuple[Array, Array]:
+    """How many battles of each tested voter had each model, and the chance of so many or more (tested × models; 1 where not `asked`).
 
     The draw alone would be binomial in the share that a model has of everybody else's battles; how people come to their battles spreads
     it, which the correlation ρ of a beta-binomial takes up.
     """
     from scipy.stats import betabinom, binom
 
-    size = len(votes.models)
+    n_tested, size = asked.shape
     met = np.zeros((n_tested, size))
     np.add.at(met, (own.voter, own.a), 1)
     np.add.at(met, (own.voter, own.b), 1)
@@ -208,10 +208,14 @@ def _concentration(votes: Votes, kept: Flags, own: Votes, n_tested: int, counted
         rho = (low + high) / 2
         spread = variance[usual] * (1 + (np.broadcast_to(n, met.shape)[usual] - 1) * rho)
         low, high = (rho, high) if np.median(square[usual] / spread) > _CHI2_MEDIAN else (low, rho)
+    chance = np.ones_like(met)
+    found, shares, battles = met[asked] - 1, share[asked], np.broadcast_to(n, met.shape)[asked]
     if high < 1e-4 or not usual.any():
-        return met, np.maximum(binom.sf(met - 1, n, share), 1e-300)
-    strength = (1 - high) / high
-    return met, np.maximum(betabinom.sf(met - 1, n, share * strength, (1 - share) * strength), 1e-300)
+        chance[asked] = binom.sf(found, battles, shares)
+    else:
+        strength = (1 - high) / high
+        chance[asked] = betabinom.sf(found, battles, shares * strength, (1 - shares) * strength)
+    return met, np.maximum(chance, 1e-300)
 
 
 def _disagrees(z: Array) -> Test:
