@@ -25,6 +25,7 @@ Test = tuple[Array, Callable[[int], str]]
 
 _CHI2_MEDIAN = 0.45493642311957283  # of one degree of freedom
 _CHUNK = 256
+_LITTLE = 0.02
 
 
 class Cast(Protocol):
@@ -144,6 +145,7 @@ def _without_each(theta: Array, information: Array, own: Votes, n_tested: int, c
     """θ as it would be without each tested voter (tested × models): one Newton step from the fit of all; the fit itself for those aside."""
     size = len(theta)
     expected = 1 / (1 + np.exp(np.clip(theta[None, :] - theta[:, None], -30, 30)))
+    covariance = np.linalg.inv(information)
     others = np.repeat(theta[None, :], n_tested, axis=0)
     for start in range(0, n_tested, _CHUNK):
         inside = (own.voter >= start) & (own.voter < start + _CHUNK)
@@ -155,8 +157,12 @@ def _without_each(theta: Array, information: Array, own: Votes, n_tested: int, c
         np.add.at(gradient, (rows, b), p - own.y[inside])
         np.add.at(weight, (rows, a, b), p * (1 - p))
         np.add.at(weight, (rows, b, a), p * (1 - p))
+        # Who holds little of every model's information hardly changes it: there the information of all does for the step.
+        step = gradient @ covariance
+        heavy = (weight.sum(axis=2) / np.diag(information)).max(axis=1) > _LITTLE
+        without = information[None] - _laplacian(weight[heavy]) + 1e-6 * np.eye(size)
+        step[heavy] = np.linalg.solve(without, gradient[heavy][..., None])[..., 0]
         # A voter who holds most of a model's votes leaves almost nothing without him: the step stops at three e-folds of odds.
-        step = np.linalg.solve(information[None] - _laplacian(weight) + 1e-6 * np.eye(size), gradient[..., None])[..., 0]
         others[start : start + count] -= np.clip(step, -3, 3) * counted[start : start + count, None]
     return others
 
