@@ -17,12 +17,14 @@ from datetime import datetime
 from pathlib import Path
 
 from arena.errors import ArenaError
-from arena.pairing import choose_pair
+from arena.ledger import changes
+from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
 from arena.store import Store
 from arena.votes import Battle, Vote, Winner, new_id, now
 from serving.client import Client
 from serving.completion import Completion, Message, Request
+from serving.documents import read_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -30,6 +32,8 @@ from serving.recorded import holds
 log = logging.getLogger("arena")
 LONGEST_PROMPT = 8_000
 _KEPT_ROUNDS = 2_000
+# An endpoint that failed is not drawn for this long, doubled with each failure in a row.
+_REST_S, _LONGEST_REST_S = 30.0, 1800.0
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Round:
     sides: tuple[Side, Side]
     pairing_probability: float
     created_at: datetime
+    pairing_policy: str = "uniform"
     ready_at: float | None = None  # time.monotonic() when both sides had ended and the battle was stored
 
     @property
@@ -82,6 +87,10 @@ class Arena:
         self.endpoints = contenders(load_endpoints(results), demo=demo)
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
+        self.policy = UNIFORM
+        self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
+        self._ledger_gate = threading.Lock()
+        self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._random = random.SystemRandom()
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -98,7 +107,7 @@ class Arena:
         self._thread.join(10)
 
     def refresh(self) -> None:
-        """Read the endpoints again: one that was started or trained since takes part from now on.
+        """Read the endpoints and results/pairing.yaml again: what was started, trained or changed since counts from now on.
 
         A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
         """
@@ -106,6 +115,12 @@ class Arena:
             self.endpoints = contenders(load_endpoints(self.results), demo=self.demo)
         except BakeoffError as error:
             log.error("endpoints not read again: %s", error)
+        try:
+            path = self.results / "pairing.yaml"
+            self.policy = read_document(path, Policy) if path.exists() else UNIFORM
+        except BakeoffError as error:
+            log.error("pairing policy not read again: %s", error)
+        self._keep_ledger()
 
     def live(self) -> list[str]:
         """Ids of the endpoints that can be asked anything (not recordings)."""
@@ -128,8 +143,8 @@ class Arena:
         if len(able) < 2:
             remedy = "choose one of the recorded prompts" if self.demo else "start another with 'serving up', or set the API keys of two"
             raise ArenaError(f"a battle needs two endpoints that can answer, and {len(able)} can; {remedy}")
-        model_a, model_b, probability = choose_pair(able, self._random)
-        round_ = Round(new_id(), voter_id, request, (Side(model_a), Side(model_b)), probability, now())
+        model_a, model_b, probability = self._draw(able)
+        round_ = Round(new_id(), voter_id, request, (Side(model_a), Side(model_b)), probability, now(), self.policy.kind)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
         asyncio.run_coroutine_threadsafe(self._fight(round_), self._loop)
@@ -172,6 +187,23 @@ class Arena:
             )
         )
 
+    def _keep_ledger(self) -> None:
+        with self._ledger_gate:
+            if self._listed != self.endpoints:
+                self.store.add_to_ledger(changes(self.store.ledger(), self.endpoints, now()))
+                self._listed = self.endpoints
+
+    def _draw(self, able: list[str]) -> Draw:
+        at_work = self.policy.kind == "adaptive" or self.policy.warmup_votes > 0
+        tallies = self.store.vote_counts() if at_work else ()
+        return choose_pair(able, self._random, self.policy, tallies=tallies, dead=self.resting())
+
+    def resting(self) -> set[str]:
+        """The endpoints that failed lately and are not drawn for a while."""
+        moment = time.monotonic()
+        failures = list(self._failures.items())
+        return {model for model, (times, last) in failures if moment - last < min(_REST_S * 2 ** (times - 1), _LONGEST_REST_S)}
+
     def _recorded(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints.values() if endpoint.wire == "recorded"]
 
@@ -201,7 +233,7 @@ class Arena:
             model_a=first.endpoint,
             model_b=second.endpoint,
             voter_id=round_.voter_id,
-            pairing_policy="uniform",
+            pairing_policy=round_.pairing_policy,
             pairing_probability=round_.pairing_probability,
         )
         try:
@@ -221,6 +253,9 @@ class Arena:
             completion = _failed(side.model, request, str(error))
         if not completion.answered:
             log.warning("%s failed in a battle: %s %s", side.model, completion.status, completion.error)
+            self._failures[side.model] = (self._failures.get(side.model, (0, 0.0))[0] + 1, time.monotonic())
+        else:
+            self._failures.pop(side.model, None)
         side.completion = completion
         return completion
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from arena.audit_command import audit_votes
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ def leaderboard(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="Folder to write: new or empty.")],
-    format: Annotated[Literal["dpo"], typer.Option(help="Preference pairs in TRL's conversational form.")] = "dpo",
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty; for votes, ratings, ledger a .parquet or .csv file.")],
+    format: Annotated[
+        Literal["dpo", "votes", "ratings", "ledger"],
+        typer.Option(help="dpo: preference pairs in TRL's conversational form; the others are tables."),
+    ] = "dpo",
     min_dwell_s: Annotated[float | None, typer.Option(min=0, help="Leave out votes cast sooner than this, in seconds.")] = None,
     any_license: Annotated[bool, typer.Option("--any-license", help="Keep chosen answers whatever their endpoint's terms.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
@@ -69,12 +73,20 @@ def export(
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Write the votes as a dataset to train on: train, test, card, audit."""
+    """Write the votes as a dataset to train on (train, test, card, audit), or votes, ratings and ledger as tables."""
     from arena.judgments import judges_of, read_judgments
     from arena.preferences import export_dpo, strictest
     from arena.store import Store
+    from arena.tables import TABLES, export_table
     from serving.endpoints import load_endpoints
 
+    if format in TABLES:
+        with Store(_database(database, results), create=False) as store:
+            n_rows = export_table(store, format, out, force=force)
+        say(f"{out}: {n_rows:,} rows")
+        if as_json:
+            emit_json({"out": str(out), "format": format, "n_rows": n_rows})
+        return
     trainable = {endpoint.id: endpoint.outputs_trainable for endpoint in load_endpoints(results).values()}
     rules: dict[str, Any] = {"min_dwell_s": min_dwell_s, "any_license": any_license, "force": force}
     if votes is not None:
@@ -93,10 +105,12 @@ def export(
 
 @app.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of votes, plain or .gz; or a .jsonl of judgments.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: CSV, JSON or Parquet as the format has it; text plain or .gz.")],
     format: Annotated[
-        Literal["llmfao", "csv", "judgments"],
-        typer.Option(help="llmfao: crowd-comparisons.csv; csv: model_a, model_b, winner, …; judgments: of 'evals judge', not rated."),
+        Literal["csv", "llmfao", "fastchat", "arena55k", "arena100k", "arena140k", "comparia", "openwebui", "judgments"],
+        typer.Option(
+            help="csv: model_a, model_b, winner, …; judgments: of 'evals judge', not rated; others: as those arenas publish."
+        ),
     ],
     database: Database = None,
     results: Results = RESULTS,
@@ -112,6 +126,9 @@ def import_(
     say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:
         emit_json({"file": str(file), "format": format, "n_new": added, "n_found": len(records), "n_votes": total})
+
+
+app.command(name="audit")(audit_votes)
 
 
 def _database(database: Path | None, results: Path) -> Path:

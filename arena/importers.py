@@ -3,26 +3,26 @@
     arena import crowd-comparisons.csv --format llmfao     # with the recorded answers of the 59 models
     arena import votes.csv --format csv                    # model_a, model_b, winner[, voter_id, prompt_id, voted_at]
     arena import judged.jsonl --format judgments           # what a model judged ('evals judge'): kept, not rated
+    arena import conv.json --format fastchat               # and the other formats of arena/foreign.py
 
 A label that is not known, a missing column or a model against itself stops the import with file, line, value and remedy. Every vote has
 an id made of what it is, so that importing a file again adds nothing. What the file does not say (times, texts) stays unknown.
 """
 
-import csv
-import gzip
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena.errors import VotesFileError
+from arena.foreign import from_arena, from_arena55k, from_comparia, from_fastchat, from_openwebui
 from arena.judgments import read_judgments
 from arena.prompts import recorded_prompts
-from arena.votes import WINNERS, Battle, Outcome, Vote, Winner
+from arena.vote_files import CSV_WINNERS, csv_lines, moment_of, two_models, winner_of
+from arena.votes import Battle, Outcome, Vote, Winner
 from serving.completion import Completion, Message, Request
 from serving.errors import did_you_mean
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SHIPPED_VOTES = Path(__file__).parent / "data" / "llmfao-votes.csv.gz"
 _LLMFAO_WINNERS: dict[str, Winner] = {"left": "model_a", "right": "model_b", "tie": "tie"}
-_CSV_WINNERS: dict[str, Winner] = {winner: winner for winner in WINNERS}
 
 
 class VoteRow(NamedTuple):
@@ -69,11 +68,11 @@ def read_votes(path: Path) -> list[VoteRow]:
     if path.suffix == ".jsonl":
         return [_row_of(number, battle, vote) for number, (battle, _, vote) in enumerate(read_judgments(path), start=1)]
     rows = []
-    for line, values in _lines(path, ("model_a", "model_b", "winner"), optional=("voter_id", "prompt_id", "voted_at")):
+    for line, values in csv_lines(path, ("model_a", "model_b", "winner"), optional=("voter_id", "prompt_id", "voted_at")):
         where = f"{path}:{line}"
-        left, right = _models(where, values, ("model_a", "model_b"))
-        moment = _moment(where, values.get("voted_at", ""))
-        winner = _winner(where, values["winner"], _CSV_WINNERS)
+        left, right = two_models(where, values, ("model_a", "model_b"))
+        moment = moment_of(where, values.get("voted_at", ""))
+        winner = winner_of(where, values["winner"], CSV_WINNERS)
         rows.append(VoteRow(line, left, right, winner, values.get("voter_id") or None, values.get("prompt_id") or None, moment))
     return rows
 
@@ -122,10 +121,10 @@ def _from_llmfao(path: Path) -> Iterator["Record"]:
             answers[model, prompt_id] = found = load_recording(recording).find(endpoints[model].model, requests[prompt_id])
         return found
 
-    for line, values in _lines(path, ("id", "prompt", "worker", "winner", "left", "right")):
+    for line, values in csv_lines(path, ("id", "prompt", "worker", "winner", "left", "right")):
         where = f"{path}:{line}"
-        winner = _winner(where, values["winner"], _LLMFAO_WINNERS)
-        left, right = _models(where, values, ("left", "right"))
+        winner = winner_of(where, values["winner"], _LLMFAO_WINNERS)
+        left, right = two_models(where, values, ("left", "right"))
         prompt_id, voter_id = values["prompt"], f"llmfao-{values['worker']}"
         pair = (answer(where, left, prompt_id), answer(where, right, prompt_id))
         vote_id = f"llmfao-{values['id']}-{values['worker']}"
@@ -145,6 +144,12 @@ def _from_llmfao(path: Path) -> Iterator["Record"]:
 FORMATS: dict[str, Callable[[Path], Iterator["Record"]]] = {
     "llmfao": _from_llmfao,
     "csv": _from_csv,
+    "fastchat": from_fastchat,
+    "arena55k": from_arena55k,
+    "arena100k": from_arena,
+    "arena140k": from_arena,
+    "comparia": from_comparia,
+    "openwebui": from_openwebui,
     "judgments": lambda path: iter(read_judgments(path)),
 }
 
@@ -160,57 +165,3 @@ def _vote(vote_id: str, voter_id: str | None, winner: Winner, voted_at: datetime
 def _messages(request: Request) -> tuple[Message, ...]:
     assert request.messages is not None
     return request.messages
-
-
-def _lines(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV with their line numbers; every column of `columns` must be there and filled."""
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise VotesFileError(f"{path}: no such file; name a CSV of votes") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise VotesFileError(f"{path}: cannot be read as a CSV of votes: {error}") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        found = reader.fieldnames or []
-        for column in columns:
-            if column not in found:
-                near = did_you_mean(column, [name for name in found if name not in columns])
-                raise VotesFileError(
-                    f"{path}:1: no column '{column}'.{near} A votes file of this format has {', '.join(columns + optional)}; found "
-                    + (", ".join(found) or "an empty file")
-                )
-        for values in reader:
-            where = f"{path}:{reader.line_num}"
-            if None in values or None in values.values():
-                raise VotesFileError(f"{where}: not {len(found)} values like the header; is a quote or a comma missing?")
-            for column in columns:
-                if not values[column].strip():
-                    raise VotesFileError(f"{where}: {column}: is empty; give it a value or remove the line")
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise VotesFileError(f"{path}:{reader.reader.line_num}: not CSV: {error}; is a quote missing?") from None
-
-
-def _models(where: str, values: dict[str, str], columns: tuple[str, str]) -> tuple[str, str]:
-    left, right = values[columns[0]], values[columns[1]]
-    if left == right:
-        raise VotesFileError(f"{where}: {columns[1]}: '{right}' battles itself; {columns[0]} and {columns[1]} must differ: remove the line")
-    return left, right
-
-
-def _winner(where: str, label: str, known: dict[str, Winner]) -> Winner:
-    if label not in known:
-        raise VotesFileError(f"{where}: winner: unknown label '{label}'; use one of {', '.join(known)}")
-    return known[label]
-
-
-def _moment(where: str, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise VotesFileError(f"{where}: voted_at: '{text}' is no ISO 8601 time; write it like 2026-11-23T14:05:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

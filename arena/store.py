@@ -12,9 +12,10 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.ledger import Entry
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
 from serving.completion import Completion
@@ -59,6 +61,7 @@ class _Work:
     completions: dict[str, Row] = field(default_factory=dict)
     battles: dict[str, Row] = field(default_factory=dict)
     votes: dict[str, Row] = field(default_factory=dict)
+    steps: list[tuple[str, list[Any]]] = field(default_factory=list)
     done: "Future[set[str]]" = field(default_factory=Future)
 
     def add(self, battle: Battle, completions: Pair | None, known: dict[int, str]) -> None:
@@ -127,7 +130,39 @@ class Store:
             work.votes.setdefault(vote.vote_id, vote_row(vote))
         return len(self._submit(work) & work.votes.keys()) if records else 0
 
+    def flag(self, reasons: Mapping[str, str], when: datetime) -> None:
+        """Make exactly these votes (id: reason) flagged and unrated, and rate those that earlier audits had flagged."""
+        columns = [list(reasons), list(reasons.values()), [_utc(when)] * len(reasons)]
+        steps: list[tuple[str, list[Any]]] = [("rate_flagged", []), ("unflag_votes", [])]
+        self._submit(_Work(steps=[*steps, *([("flag_votes", columns), ("unrate_flagged", [])] if reasons else [])]))
+
+    def add_to_ledger(self, entries: Sequence[Entry]) -> None:
+        """Append to the ledger; nothing takes an entry away."""
+        if entries:
+            rows = [(number, entry.model, entry.event, _utc(entry.at), entry.detail) for number, entry in enumerate(entries, start=1)]
+            self._submit(_Work(steps=[("insert_ledger", [list(column) for column in zip(*rows, strict=True)])]))
+
     # Reading
+
+    def ledger(self) -> list[Entry]:
+        """What happened to the models, in order."""
+        return [Entry(model, event, at.replace(tzinfo=UTC), detail) for model, event, at, detail in self._read("ledger")]
+
+    def ledger_counts(self) -> list[Row]:
+        """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
+        return self._read("ledger_counts")
+
+    def vote_rows(self) -> list[Row]:
+        """Every vote with its battle, without texts (arena/tables.py has the columns)."""
+        return self._read("vote_rows")
+
+    def audit_rows(self) -> list[Row]:
+        """What an audit looks at (arena/audit.py): vote, voter, models, winner, prompt, time, dwell, length, texts, messages."""
+        return self._read("audit_rows")
+
+    def flags(self) -> dict[str, str]:
+        """The votes that an audit keeps from counting, with the reason."""
+        return {vote_id: reason for vote_id, reason, _ in self._read("flags")}
 
     def battle(self, battle_id: str) -> Battle | None:
         """The battle of this id."""
@@ -299,6 +334,8 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
                 if rows:
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     written.update(key for (key,) in cursor.execute(statements()[name], columns).fetchall())
+            for name, parameters in (step for work in group for step in work.steps):
+                cursor.execute(statements()[name], parameters)
             cursor.commit()
         except duckdb.TransactionException:
             # The same key in another open transaction fails at the commit, whatever ON CONFLICT says: ask again.
@@ -312,6 +349,10 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
         else:
             return written
     raise AssertionError("unreachable")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

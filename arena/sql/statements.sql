@@ -102,3 +102,73 @@ ORDER BY v.vote_order, v.vote_id
 SELECT completion_id, document FROM completions
 WHERE completion_id IN (SELECT b.completion_a FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
 OR completion_id IN (SELECT b.completion_b FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id)
+
+-- name: audit_rows
+-- What an audit looks at: votes that count, and those that only an audit keeps from counting.
+SELECT
+    v.vote_id, v.voter_id, b.model_a, b.model_b, v.winner, coalesce(b.prompt_id, nullif(b.messages, '[]')) AS prompt,
+    extract(epoch FROM v.voted_at)::DOUBLE PRECISION AS voted_at_s, v.dwell_s,
+    coalesce(length((a.document::JSON) ->> 'text') + length((c.document::JSON) ->> 'text'), 0) AS characters,
+    (a.document::JSON) ->> 'text' AS text_a, (c.document::JSON) ->> 'text' AS text_b, b.messages
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN completions AS a ON a.completion_id = b.completion_a
+LEFT JOIN completions AS c ON c.completion_id = b.completion_b
+WHERE v.rated OR v.vote_id IN (SELECT f.vote_id FROM flags AS f)
+ORDER BY v.vote_order, v.vote_id
+
+-- name: flag_votes
+INSERT INTO flags (vote_id, reason, flagged_at)
+SELECT unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::TIMESTAMP[])
+ON CONFLICT DO NOTHING
+
+-- name: unflag_votes
+DELETE FROM flags
+
+-- name: unrate_flagged
+UPDATE votes SET rated = FALSE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f)
+
+-- name: rate_flagged
+UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f)
+
+-- name: flags
+SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id
+
+-- name: insert_ledger
+INSERT INTO ledger (entry, model, event, happened_at, detail)
+SELECT
+    (SELECT coalesce(max(entry), 0) FROM ledger) + unnest($1::BIGINT[]),
+    unnest($2::TEXT[]), unnest($3::TEXT[]), unnest($4::TIMESTAMP[]), unnest($5::TEXT[])
+
+-- name: ledger
+SELECT model, event, happened_at, detail FROM ledger ORDER BY entry
+
+-- name: ledger_counts
+-- Per model: battles drawn here, battles imported, votes, unrated votes, flagged votes, first and last battle.
+WITH sides AS (
+    SELECT model_a AS model, battle_id, created_at, pairing_policy FROM battles
+    UNION ALL
+    SELECT model_b AS model, battle_id, created_at, pairing_policy FROM battles
+)
+SELECT
+    s.model,
+    sum(CASE s.pairing_policy WHEN 'imported' THEN 0 ELSE 1 END)::BIGINT,
+    sum(CASE s.pairing_policy WHEN 'imported' THEN 1 ELSE 0 END)::BIGINT,
+    count(v.vote_id),
+    sum(CASE WHEN v.vote_id IS NOT NULL AND NOT v.rated THEN 1 ELSE 0 END)::BIGINT,
+    count(f.vote_id),
+    min(s.created_at), max(s.created_at)
+FROM sides AS s
+LEFT JOIN votes AS v ON v.battle_id = s.battle_id
+LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+GROUP BY s.model
+ORDER BY s.model
+
+-- name: vote_rows
+SELECT
+    v.vote_id, v.battle_id, b.model_a, b.model_b, v.winner, v.voter_id, b.prompt_id, v.voted_at, v.dwell_s, v.reasons, v.rated,
+    f.reason AS flag, v.source, b.mode, b.pairing_policy, b.pairing_probability
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+ORDER BY v.vote_order, v.vote_id

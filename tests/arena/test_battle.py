@@ -131,3 +131,38 @@ def test_shipped_recordings_stay_out_of_a_real_arena(results: Path):
 def test_a_page_without_an_arena_says_how_to_start_one():
     with pytest.raises(ArenaError, match="start it with 'arena up' or 'dashboards up'"):
         current()
+
+
+def test_a_battle_is_drawn_by_the_policys_file_and_stores_its_probability(arena: Arena, results: Path):
+    first = ended(arena.start(recorded_prompts()[0].text, "v"))
+    assert arena.store.battle(first.battle_id).pairing_policy == "uniform"
+    (results / "pairing.yaml").write_text("kind: adaptive\ntop: 3\n")
+    second = arena.store.battle(ended(arena.start(recorded_prompts()[0].text, "v")).battle_id)
+    assert second.pairing_policy == "adaptive" and 0 < second.pairing_probability < 1
+    (results / "pairing.yaml").write_text("kind: adaptiv\n")
+    assert arena.start(recorded_prompts()[0].text, "v") and arena.policy.kind == "adaptive"
+
+
+def test_an_endpoint_that_failed_rests_while_two_others_live(results: Path):
+    with ModelServer(sse("fine")) as one, ModelServer(sse("good")) as two, ModelServer(problem("500 Internal Server Error", "oops")) as bad:
+        for name, server in (("one", one), ("two", two), ("bad", bad)):
+            register(server.endpoint(name), results)
+        with Store(results / "a.duckdb") as store, open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena:
+            for _ in range(60):
+                if arena.resting():
+                    break
+                ended(arena.start("anything", "v"))
+            assert arena.resting() == {"bad"}
+            assert all("bad" not in {side.model for side in ended(arena.start("anything", "v")).sides} for _ in range(10))
+
+
+def test_who_takes_part_is_written_into_the_ledger(results: Path):
+    with ModelServer(sse("fine")) as one, ModelServer(sse("good")) as two:
+        register(one.endpoint("one"), results)
+        register(two.endpoint("two"), results)
+        with Store(results / "a.duckdb") as store, open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena:
+            ended(arena.start("anything", "v"))
+            (results / "endpoints" / "two.yaml").unlink()
+            arena.refresh()
+            arena.refresh()
+            assert [(entry.model, entry.event) for entry in store.ledger()] == [("one", "joined"), ("two", "joined"), ("two", "withdrawn")]

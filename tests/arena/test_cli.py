@@ -98,7 +98,7 @@ def test_export_writes_a_dataset_of_permitted_answers(imported: Path, tmp_path: 
 def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
     for arguments in (
         ["export", "--format", "kto", "--out", "x"],
-        ["import", "x", "--format", "fastchat"],
+        ["import", "x", "--format", "spreadsheet"],
         ["leaderboard", "--method", "davidson"],
     ):
         assert "is not" in run(*arguments, "--results", results, code=2).stderr
@@ -127,3 +127,24 @@ def test_help_imports_nothing_heavy():
         "import sys, arena.cli; print([name for name in ('numpy', 'duckdb', 'pydantic', 'streamlit', 'rich.table') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_audit_is_applied_and_taken_back(imported: Path):
+    document = last_json(run("audit", "--results", imported, "--json"))
+    assert (document["n_voters"], document["n_votes"], document["applied"]) == (124, 8931, False) and 0 < document["n_voters_flagged"] <= 12
+    assert {"voter_id", "reason", "why", "p", "q", "vote_ids"} == document["flags"][0].keys()
+    applied = run("audit", "--results", imported, "--apply")
+    assert "llmfao-15" in applied.stdout and "no longer rated" in applied.stderr
+    after = last_json(run("leaderboard", "--results", imported, "--json"))
+    assert after["n_unrated"] == document["n_votes_flagged"] and after["n_battles"] == 8931 - after["n_unrated"]
+    assert last_json(run("audit", "--results", imported, "--revert", "--json")) == {"reverted": document["n_votes_flagged"]}
+    assert last_json(run("leaderboard", "--results", imported, "--json"))["n_unrated"] == 0
+    assert "leave one of them out" in error_of("audit", "--results", imported, "--apply", "--revert")
+
+
+@pytest.mark.parametrize(("format", "n_rows"), [("votes", 8931), ("ratings", 59), ("ledger", 59)])
+def test_tables_are_exported(imported: Path, tmp_path: Path, format: str, n_rows: int):
+    out = tmp_path / f"{format}.csv"
+    document = last_json(run("export", "--format", format, "--out", out, "--results", imported, "--json"))
+    assert document == {"out": str(out), "format": format, "n_rows": n_rows}
+    assert "exists: choose another --out" in error_of("export", "--format", format, "--out", out, "--results", imported)
