@@ -94,6 +94,35 @@ def ballots_of(
     )
 
 
+def ballots_from_columns(found: Mapping[str, Any], codes: Mapping[str, int]) -> Ballots:
+    """The store's columns (masked where NULL) as ballots; `codes` numbers the models there. Models without a vote here are left out."""
+    order = found["vote_order"]
+    if len(order) and (np.diff(order) < 0).any():
+        at = np.argsort(order, kind="stable")
+        found = {name: column[at] for name, column in found.items()}
+    present = np.zeros(max(codes.values(), default=-1) + 1, dtype=bool)
+    present[found["model_a"]] = present[found["model_b"]] = True
+    models = tuple(sorted(label for label, code in codes.items() if present[code]))
+    place = np.zeros(len(present), dtype=np.int64)
+    place[[codes[model] for model in models]] = np.arange(len(models))
+    names = [name[:-2] for name in found if name.endswith("_a") and name != "model_a"]
+    return Ballots(
+        models=models,
+        a=place[found["model_a"]],
+        b=place[found["model_b"]],
+        winner=found["winner"],
+        voter=np.ma.filled(found["voter"], -1),
+        prompt=np.ma.filled(found["prompt"], -1),
+        probability=_numbers(found["probability"]),
+        columns={name: np.column_stack([_numbers(found[name + side]) for side in ("_a", "_b")]) for name in names},
+    )
+
+
+def _numbers(column: Any) -> Array:
+    """A column as floats, NaN where NULL."""
+    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+
+
 def ballots_of_tallies(tallies: Iterable[Tally]) -> Ballots:
     """Counted votes as ballots; the cluster they were counted by stands as `voter`."""
     tallies = list(tallies)

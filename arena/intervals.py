@@ -34,7 +34,8 @@ def clusters(ballots: Ballots, cluster: Cluster) -> list[tuple[int, Ints]]:
     for name, column in (("voter", ballots.voter), ("prompt", ballots.prompt)):
         if column is None and (cluster in (name, "both") or (cluster == "item" and name == "prompt")):
             raise ArenaError(f"--cluster {cluster}: these votes have no {name}_id; give them one or use --cluster none")
-    voter, prompt = ballots.voter, ballots.prompt
+    # Wide enough for the products below, whatever the store's columns are.
+    voter, prompt = (None if column is None else column.astype(np.int64) for column in (ballots.voter, ballots.prompt))
     if cluster == "voter" and voter is not None:
         return [(1, voter)]
     if cluster == "none" or prompt is None:

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
@@ -26,6 +27,10 @@ from arena.errors import ArenaError, StoreInUse, UnknownBattle
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
 from serving.completion import Completion
+
+if TYPE_CHECKING:
+    from arena.ballots import Ballots
+    from arena.categories import Rule
 
 SQL = Path(__file__).parent / "sql"
 Pair = tuple[Completion, Completion]
@@ -165,6 +170,22 @@ class Store:
         """The rated votes in the order they were cast: all that online Elo needs."""
         return [Outcome(*row) for row in self._read("outcomes")]
 
+    def ballots(self, *, voter: str | None = None, columns: bool = False, where: "Rule | None" = None) -> "Ballots":
+        """The rated votes as columns of numbers, in the order they were cast: all that any rating needs.
+
+        Of one `voter`, and of the battles that a category's rule admits; `columns` brings the measures of both answers along.
+        """
+        from arena.ballots import ballots_from_columns
+
+        name = "ballots_with_columns" if columns else "ballots"
+        sql, parameters = statements()[name], [voter]
+        if where is not None:
+            sql, parameters = f"{sql} AND s.vote_order IN ({where.sql})", [voter, *where.parameters]
+        with self._cursor() as cursor:
+            return ballots_from_columns(
+                cursor.execute(sql, parameters).fetchnumpy(), dict(cursor.execute(statements()["labels"]).fetchall())
+            )
+
     def voted(self) -> Iterator[Record]:
         """Every vote with its battle and answers, in the order they were cast."""
         documents: dict[str, str] = dict(self._read("voted_completions"))
@@ -175,10 +196,15 @@ class Store:
             yield Record(battle, pair, vote)
 
     def _read(self, name: str, *parameters: Any) -> list[Row]:
+        with self._cursor() as cursor:
+            rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()
+            return rows
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with self._root.cursor() as cursor:
-                rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()
-                return rows
+                yield cursor
         except duckdb.Error as error:
             if self._closed:
                 raise ArenaError(f"{self.path} is closed: open a new Store") from None
@@ -299,6 +325,11 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
                 if rows:
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     written.update(key for (key,) in cursor.execute(statements()[name], columns).fetchall())
+                    if name == "insert_completions":
+                        cursor.execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
+            if votes and (new := sorted(written & {row[0] for row in ordered})):
+                cursor.execute(statements()["insert_labels"], [new])
+                cursor.execute(statements()["insert_ballots"], [new])
             cursor.commit()
         except duckdb.TransactionException:
             # The same key in another open transaction fails at the commit, whatever ON CONFLICT says: ask again.
