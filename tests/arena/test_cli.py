@@ -99,7 +99,7 @@ def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
     for arguments in (
         ["export", "--format", "kto", "--out", "x"],
         ["import", "x", "--format", "fastchat"],
-        ["leaderboard", "--method", "davidson"],
+        ["leaderboard", "--method", "trueskill"],
     ):
         assert "is not" in run(*arguments, "--results", results, code=2).stderr
 
