@@ -83,6 +83,11 @@ class Fit:
 
     def expected(self, a: Ints, b: Ints, features: Array) -> tuple[Array, Array]:
         """Per row, the left side's expected share of a vote and the probability of a tie."""
+        if not features.shape[1] and len(a) > len(self.theta) ** 2:
+            # Fewer pairs than rows: look the pairs up.
+            win, tie, _ = _moments((self.theta[:, None] - self.theta[None, :]).reshape(-1), self.log_nu)
+            pair = a * len(self.theta) + b
+            return (win + tie / 2)[pair], tie[pair]
         win, tie, _ = _moments(self.theta[a] - self.theta[b] + features @ self.beta, self.log_nu)
         return win + tie / 2, tie
 
@@ -128,7 +133,8 @@ _NO_MAXIMUM = "the votes do not determine the further terms (a column that says 
 
 def _moments(eta: Array, log_nu: float) -> tuple[Array, Array, Array]:
     """Probability of a left win, probability of a tie, log of the sum of the odds; stable for any η."""
-    top = np.logaddexp(eta / 2, -eta / 2)
+    size = np.abs(eta)
+    top = size / 2 + np.log1p(np.exp(-size))
     top = np.logaddexp(top, log_nu) if np.isfinite(log_nu) else top
     win: Array = np.exp(eta / 2 - top)
     tie: Array = np.exp(log_nu - top)

@@ -7,7 +7,7 @@ Votes of one voter, or on one prompt, resemble each other: independent intervals
 and the prompts' part and takes off what both count (Cameron, Gelbach & Miller 2011).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -20,8 +20,8 @@ from arena.errors import ArenaError
 
 Cluster = Literal["none", "voter", "prompt", "both", "item"]
 Z95 = 1.959963984540054
-# Numbers in a block of per-cluster scores: 200 MB.
-_BLOCK = 25_000_000
+# Clusters whose scores are made dense at once: small enough for the cache.
+_BLOCK = 2_000
 _THREADS = 2
 _Draw = Callable[[np.random.Generator], Array]
 
@@ -197,18 +197,33 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
     a, b, residual, extra = ballots.a[kept], ballots.b[kept], residual[kept], extra[kept]
     if counts is not None:
         residual, extra = residual * counts[kept], extra * counts[kept][:, None]
-    member, n = _dense(member[kept])
+    member = member[kept]
+    from scipy.sparse import csr_array
+
+    # Row by row: each cluster's scores by model, then of the further parameters. Adding up duplicates is left to toarray.
     width = size + extra.shape[1]
-    for first, last, inside in _blocks(member, n, max(1, _BLOCK // width)):
-        span, at = last - first, member[inside] - first
-        flat = np.bincount(at * size + a[inside], residual[inside], minlength=span * size)
-        flat -= np.bincount(at * size + b[inside], residual[inside], minlength=span * size)
-        scores = flat.reshape(span, size)
-        if extra.shape[1]:
-            further = [np.bincount(at, column[inside], minlength=span) for column in extra.T]
-            scores = np.column_stack([scores, *further])
-        meat += scores.T @ scores
+    places = np.column_stack([a, b, *[np.full(len(a), size + column) for column in range(extra.shape[1])]])
+    values = np.column_stack([residual, -residual, extra])
+    order, starts = _grouped(member)
+    per_row = places.shape[1]
+    scores = csr_array((values[order].reshape(-1), places[order].reshape(-1), starts * per_row), shape=(len(starts) - 1, width))
+    buffer = np.empty((min(_BLOCK, len(starts) - 1), width))
+    for first in range(0, len(starts) - 1, _BLOCK):
+        block = scores[first : first + _BLOCK]
+        dense = block.toarray(out=buffer[: block.shape[0]])
+        meat += dense.T @ dense
     return meat
+
+
+def _grouped(member: Ints) -> tuple[Ints, Ints]:
+    """The order that brings the rows of each cluster together, and where each cluster begins (and the last one ends)."""
+    from scipy.sparse import csr_array
+
+    # A matrix of one entry per row, transposed: that is a counting sort, ten times as fast as argsort.
+    n = len(member)
+    sorted_ = csr_array((np.ones(n, dtype=np.int8), member, np.arange(n + 1)), shape=(n, int(member.max()) + 1)).tocsc()
+    starts: Ints = np.unique(sorted_.indptr)
+    return sorted_.indices, starts
 
 
 def _single(ballots: Ballots, residual: Array, extra: Array) -> Array:
@@ -227,22 +242,6 @@ def _single(ballots: Ballots, residual: Array, extra: Array) -> Array:
         ]
     )
     return np.block([[meat, cross], [cross.T, (extra * ballots.counts[:, None]).T @ extra]])
-
-
-def _blocks(member: Ints, n: int, span: int) -> Iterator[tuple[int, int, "slice | Ints"]]:
-    if n <= span:
-        yield 0, n, slice(None)
-        return
-    for first in range(0, n, span):
-        last = min(n, first + span)
-        yield first, last, np.flatnonzero((member >= first) & (member < last))
-
-
-def _dense(member: Ints) -> tuple[Ints, int]:
-    """The same clusters numbered without gaps."""
-    present = np.bincount(member) > 0
-    number = np.cumsum(present) - 1
-    return number[member], int(present.sum())
 
 
 def _renumber(keys: Ints) -> Ints:
