@@ -69,7 +69,7 @@ class Ballots:
         size = len(self.models)
         key = (self.a * size + self.b) * len(WINNERS) + self.winner
         weights = weight if weight is not None else self.count
-        return np.bincount(key, weights, minlength=size * size * len(WINNERS)).reshape(size, size, -1).astype(float)
+        return np.bincount(key, weights, minlength=size * size * len(WINNERS)).reshape(size, size, len(WINNERS)).astype(float)
 
 
 def ballots_of(

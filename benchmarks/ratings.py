@@ -1,6 +1,6 @@
 """How fast are exact ratings? From votes in DuckDB to ranks with clustered intervals, beside the peers, in one run.
 
-    python benchmarks/ratings.py                                       # 1 M votes x 200 models; evalica and scikit-learn of this environment
+    python benchmarks/ratings.py                                       # 1 M votes x 200 models; evalica, scikit-learn
     python benchmarks/ratings.py --large                               # and 10 M votes, with the memory it takes
     python benchmarks/ratings.py --peer-env /path/to/venv/bin/python   # and arena-rank, from an environment of its own
 
@@ -114,9 +114,8 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     """All tables."""
     out = sys.stdout
-    out.write(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, best of {arguments.rounds}\n\n| task | seconds | processor seconds |\n|---|---|---|\n"
-    )
+    out.write(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, best of {arguments.rounds}\n\n")
+    out.write("| task | seconds | processor seconds |\n|---|---|---|\n")
     fill(folder / "votes.duckdb", arguments.votes, arguments.models)
     figures = in_process(folder / "votes.duckdb", arguments.rounds)
     for task, (clock, used) in figures.items():
