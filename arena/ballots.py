@@ -64,6 +64,12 @@ class Ballots:
         inside = self if everybody else self.where((number[self.a] >= 0) & (number[self.b] >= 0))
         return replace(inside, models=tuple(self.models[i] for i in chosen), a=number[inside.a], b=number[inside.b])
 
+    def counted(self) -> "Ballots":
+        """Equal votes as one row: who voted, on what and when is forgotten."""
+        cells = self.cells()
+        a, b, winner = np.nonzero(cells)
+        return Ballots(self.models, a, b, winner, count=cells[a, b, winner])
+
     def cells(self, weight: Array | None = None) -> Array:
         """Votes counted (or their weights summed) as K × K × 4: left model, right model, winner."""
         size = len(self.models)
@@ -97,23 +103,23 @@ def ballots_of(
 def ballots_from_columns(found: Mapping[str, Any], codes: Mapping[str, int]) -> Ballots:
     """The store's columns (masked where NULL) as ballots; `codes` numbers the models there. Models without a vote here are left out."""
     order = found["vote_order"]
-    if len(order) and (np.diff(order) < 0).any():
+    if len(order) and (order[1:] < order[:-1]).any():
         at = np.argsort(order, kind="stable")
         found = {name: column[at] for name, column in found.items()}
     present = np.zeros(max(codes.values(), default=-1) + 1, dtype=bool)
     present[found["model_a"]] = present[found["model_b"]] = True
     models = tuple(sorted(label for label, code in codes.items() if present[code]))
-    place = np.zeros(len(present), dtype=np.int64)
+    place = np.zeros(len(present), dtype=np.int32)
     place[[codes[model] for model in models]] = np.arange(len(models))
     names = [name[:-2] for name in found if name.endswith("_a") and name != "model_a"]
     return Ballots(
         models=models,
-        a=place[found["model_a"]],
-        b=place[found["model_b"]],
+        a=place[found["model_a"]].astype(np.int64),
+        b=place[found["model_b"]].astype(np.int64),
         winner=found["winner"],
         voter=np.ma.filled(found["voter"], -1),
         prompt=np.ma.filled(found["prompt"], -1),
-        probability=_numbers(found["probability"]),
+        probability=_numbers(found["probability"]) if "probability" in found else None,
         columns={name: np.column_stack([_numbers(found[name + side]) for side in ("_a", "_b")]) for name in names},
     )
 

@@ -190,9 +190,9 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
     rows = np.bincount(member[member >= 0])
     # A cluster of one row is no cluster: it goes the cheap way, by pairs.
     alone = (member < 0) if counts is not None else ((member < 0) | (rows[member] == 1 if len(rows) else True))
-    meat = _single(ballots.where(alone), residual[alone], extra[alone]).astype(float)
     if alone.all():
-        return meat
+        return _single(ballots, residual, extra)
+    meat = _single(ballots.where(alone), residual[alone], extra[alone]).astype(float)
     kept = np.flatnonzero(~alone)
     a, b, residual, extra = ballots.a[kept], ballots.b[kept], residual[kept], extra[kept]
     if counts is not None:

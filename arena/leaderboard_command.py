@@ -77,7 +77,7 @@ def _of_store(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
     where = rule(choice.category, choice.results) if choice.category else None
     with Store(choice.database, create=False) as store:
         counts = store.counts()
-        ballots = store.ballots(voter=choice.voter, columns=bool(method.style), where=where)
+        ballots = store.ballots(voter=choice.voter, columns=bool(method.style) or method.weights == "pairing", where=where)
     return ballots, _summary(counts.n_votes, counts.n_unrated, ballots)
 
 

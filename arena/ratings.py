@@ -145,6 +145,8 @@ def rate(ballots: Ballots, method: Method | None = None) -> Board:
     _check(method)
     if method.both_bad == "tie":
         ballots = replace(ballots, winner=np.where(ballots.winner == BOTH_BAD, TIE, ballots.winner))
+    if method.name != "elo" and method.cluster == "none" and not method.style and method.weights == "none":
+        ballots = ballots.counted()
     counts = _per_model(ballots)
     if method.name == "elo":
         return _anchored(_elo_board(ballots, method, *counts), method.anchor)

@@ -173,7 +173,8 @@ class Store:
     def ballots(self, *, voter: str | None = None, columns: bool = False, where: "Rule | None" = None) -> "Ballots":
         """The rated votes as columns of numbers, in the order they were cast: all that any rating needs.
 
-        Of one `voter`, and of the battles that a category's rule admits; `columns` brings the measures of both answers along.
+        Of one `voter`, and of the battles that a category's rule admits; `columns` brings along the pairs' probabilities and the
+        measures of both answers.
         """
         from arena.ballots import ballots_from_columns
 

@@ -76,7 +76,7 @@ SELECT label, code FROM labels WHERE kind = 'model'
 
 -- name: ballots
 -- The rated votes; $1 is one voter's id, or NULL for everybody.
-SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt, s.probability
+SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt
 FROM ballots AS s
 WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
