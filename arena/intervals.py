@@ -192,8 +192,11 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
     alone = (member < 0) if counts is not None else ((member < 0) | (rows[member] == 1 if len(rows) else True))
     if alone.all():
         return _single(ballots, residual, extra)
-    meat = _single(ballots.where(alone), residual[alone], extra[alone]).astype(float)
-    kept = np.flatnonzero(~alone)
+    meat = np.zeros((size + extra.shape[1],) * 2)
+    kept: slice | Ints = slice(None)
+    if alone.any():
+        meat += _single(ballots.where(alone), residual[alone], extra[alone])
+        kept = np.flatnonzero(~alone)
     a, b, residual, extra = ballots.a[kept], ballots.b[kept], residual[kept], extra[kept]
     if counts is not None:
         residual, extra = residual * counts[kept], extra * counts[kept][:, None]
@@ -202,11 +205,13 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
 
     # Row by row: each cluster's scores by model, then of the further parameters. Adding up duplicates is left to toarray.
     width = size + extra.shape[1]
-    places = np.column_stack([a, b, *[np.full(len(a), size + column) for column in range(extra.shape[1])]])
+    places = np.column_stack([a, b, *[np.full(len(a), size + column) for column in range(extra.shape[1])]]).astype(np.int32)
     values = np.column_stack([residual, -residual, extra])
     order, starts = _grouped(member)
     per_row = places.shape[1]
-    scores = csr_array((values[order].reshape(-1), places[order].reshape(-1), starts * per_row), shape=(len(starts) - 1, width))
+    scores = csr_array(
+        (values.take(order, axis=0).reshape(-1), places.take(order, axis=0).reshape(-1), starts * per_row), shape=(len(starts) - 1, width)
+    )
     buffer = np.empty((min(_BLOCK, len(starts) - 1), width))
     for first in range(0, len(starts) - 1, _BLOCK):
         block = scores[first : first + _BLOCK]
