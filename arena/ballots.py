@@ -102,7 +102,7 @@ def ballots_of(
 
 def ballots_from_columns(found: Mapping[str, Any], codes: Mapping[str, int]) -> Ballots:
     """The store's columns (masked where NULL) as ballots; `codes` numbers the models there. Models without a vote here are left out."""
-    order = found["vote_order"]
+    order = found.get("vote_order", ())
     if len(order) and (order[1:] < order[:-1]).any():
         at = np.argsort(order, kind="stable")
         found = {name: column[at] for name, column in found.items()}
@@ -117,8 +117,9 @@ def ballots_from_columns(found: Mapping[str, Any], codes: Mapping[str, int]) -> 
         a=place[found["model_a"]].astype(np.int64),
         b=place[found["model_b"]].astype(np.int64),
         winner=found["winner"],
-        voter=np.ma.filled(found["voter"], -1),
-        prompt=np.ma.filled(found["prompt"], -1),
+        count=found["votes"].astype(np.float64) if "votes" in found else None,
+        voter=np.ma.filled(found["voter"], -1) if "voter" in found else None,
+        prompt=np.ma.filled(found["prompt"], -1) if "prompt" in found else None,
         probability=_numbers(found["probability"]) if "probability" in found else None,
         columns={name: np.column_stack([_numbers(found[name + side]) for side in ("_a", "_b")]) for name in names},
     )

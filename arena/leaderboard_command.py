@@ -77,7 +77,8 @@ def _of_store(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
     where = rule(choice.category, choice.results) if choice.category else None
     with Store(choice.database, create=False) as store:
         counts = store.counts()
-        ballots = store.ballots(voter=choice.voter, columns=bool(method.style) or method.weights == "pairing", where=where)
+        columns = bool(method.style) or method.weights == "pairing"
+        ballots = store.ballots(voter=choice.voter, columns=columns, counted=method.counted, where=where)
     return ballots, _summary(counts.n_votes, counts.n_unrated, ballots)
 
 
@@ -107,8 +108,8 @@ def _of_file(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
 
 
 def _summary(n_votes: int, n_unrated: int, ballots: Ballots) -> dict[str, int]:
-    n_both_bad = int((ballots.winner == BOTH_BAD).sum())
-    return {"n_votes": n_votes, "n_battles": len(ballots) - n_both_bad, "n_unrated": n_unrated, "n_both_bad": n_both_bad}
+    n_both_bad = int(ballots.counts[ballots.winner == BOTH_BAD].sum())
+    return {"n_votes": n_votes, "n_battles": int(ballots.counts.sum()) - n_both_bad, "n_unrated": n_unrated, "n_both_bad": n_both_bad}
 
 
 def _print(board: Board, document: Mapping[str, Any], matrix: bool) -> None:

@@ -124,6 +124,11 @@ class Method:
     fragility: bool = False
 
     @property
+    def counted(self) -> bool:
+        """Whether counted votes are enough: neither order nor voter nor prompt nor any measure of an answer is asked about."""
+        return self.name != "elo" and self.cluster == "none" and not self.style and self.weights == "none"
+
+    @property
     def plain(self) -> bool:
         """Whether the ratings alone are estimated, from counted votes."""
         return self.name == "bt" and not self.position and not self.style
@@ -145,7 +150,7 @@ def rate(ballots: Ballots, method: Method | None = None) -> Board:
     _check(method)
     if method.both_bad == "tie":
         ballots = replace(ballots, winner=np.where(ballots.winner == BOTH_BAD, TIE, ballots.winner))
-    if method.name != "elo" and method.cluster == "none" and not method.style and method.weights == "none":
+    if method.counted:
         ballots = ballots.counted()
     counts = _per_model(ballots)
     if method.name == "elo":

@@ -170,18 +170,20 @@ class Store:
         """The rated votes in the order they were cast: all that online Elo needs."""
         return [Outcome(*row) for row in self._read("outcomes")]
 
-    def ballots(self, *, voter: str | None = None, columns: bool = False, where: "Rule | None" = None) -> "Ballots":
+    def ballots(self, *, voter: str | None = None, columns: bool = False, counted: bool = False, where: "Rule | None" = None) -> "Ballots":
         """The rated votes as columns of numbers, in the order they were cast: all that any rating needs.
 
         Of one `voter`, and of the battles that a category's rule admits; `columns` brings along the pairs' probabilities and the
-        measures of both answers.
+        measures of both answers; `counted` makes one row of equal votes, without order, voters and prompts.
         """
         from arena.ballots import ballots_from_columns
 
-        name = "ballots_with_columns" if columns else "ballots"
+        name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots"
         sql, parameters = statements()[name], [voter]
         if where is not None:
             sql, parameters = f"{sql} AND s.vote_order IN ({where.sql})", [voter, *where.parameters]
+        if counted:
+            sql += " GROUP BY ALL"
         with self._cursor() as cursor:
             return ballots_from_columns(
                 cursor.execute(sql, parameters).fetchnumpy(), dict(cursor.execute(statements()["labels"]).fetchall())

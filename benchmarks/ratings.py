@@ -71,7 +71,7 @@ def ours(path: Path, rounds: int) -> dict[str, tuple[float, float]]:
         ballots = store.ballots()
         figures = {
             "query": best_of(rounds, store.ballots),
-            "ranks, independent intervals": best_of(rounds, lambda: rate(store.ballots())),
+            "ranks, independent intervals": best_of(rounds, lambda: rate(store.ballots(counted=True))),
             "ranks, clustered by voter": best_of(rounds, lambda: rate(store.ballots(), Method(cluster="voter"))),
         }
         figures["peak memory, GB"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,) * 2
