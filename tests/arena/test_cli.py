@@ -127,3 +127,27 @@ def test_help_imports_nothing_heavy():
         "import sys, arena.cli; print([name for name in ('numpy', 'duckdb', 'pydantic', 'streamlit', 'rich.table') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_every_way_of_rating_is_an_option(imported: Path):
+    asked = [
+        "--method",
+        "davidson",
+        "--position",
+        "--cluster",
+        "both",
+        "--anchor",
+        "GPT 4=1200",
+        "--matrix",
+        "--json",
+        "--results",
+        imported,
+    ]
+    document = last_json(run("leaderboard", *asked))
+    assert [round(term["estimate"], 3) for term in document["terms"]] == [27.739, 0.395]
+    assert document["ratings"][0]["rating"] == 1200 and len(document["win_probability"]["matrix"]) == 59
+    done = run("leaderboard", "--fragility", "--category", "code", "--results", imported)
+    assert "votes to flip" in done.stdout and "624 of 8,931 votes counted" in done.stderr
+    assert "Did you mean 'maths'" in error_of("leaderboard", "--category", "math", "--results", imported)
+    assert "write MODEL=RATING" in error_of("leaderboard", "--anchor", "GPT 4", "--results", imported)
+    assert "of voter 'nobody'" in error_of("leaderboard", "--voter", "nobody", "--results", imported)

@@ -352,3 +352,20 @@ def test_counted_ballots_are_the_votes_without_order_voter_and_prompt(store: Sto
     votes, counted = store.ballots(), store.ballots(counted=True)
     assert counted.models == votes.models and counted.voter is None and len(counted) < len(votes) == counted.counts.sum()
     assert (counted.cells() == votes.cells()).all()
+
+
+def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
+    path = tmp_path / "old.duckdb"
+    with Store(path) as store:
+        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+        now_written = store.ballots(columns=True)
+    with duckdb.connect(path) as connection:
+        for table in ("ballots", "labels", "styles"):
+            connection.execute(f"DROP TABLE {table}")
+        for (macro,) in connection.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal").fetchall():
+            connection.execute(f"DROP MACRO {macro}")
+        connection.execute("DELETE FROM schema_version WHERE version > 1")
+    with Store(path, create=False) as store:
+        taken_over = store.ballots(columns=True)
+    assert taken_over.models == now_written.models and (taken_over.cells() == now_written.cells()).all()
+    assert all((taken_over.columns[name] == now_written.columns[name]).all() for name in ("tokens", "headers", "lists", "bold"))
