@@ -1,16 +1,12 @@
 """`arena`: open the arena, read its leaderboard, bring votes in, take preference data out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from arena.audit_command import audit_votes
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
-
-if TYPE_CHECKING:
-    from arena.ratings import Rating
-    from arena.votes import Outcome, Tally
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
 
@@ -32,30 +28,43 @@ def up(
 
 @app.command()
 def leaderboard(
-    votes: Annotated[Path | None, typer.Option(help="Rate a CSV (model_a, model_b, winner, …) or judgments (.jsonl).")] = None,
-    method: Annotated[Literal["bt", "elo"], typer.Option(help="Bradley-Terry, exact; or Elo in the order of the votes.")] = "bt",
+    votes: Annotated[Path | None, typer.Option(help="Rate a CSV (model_a, model_b, winner, …) or judgments (.jsonl) instead.")] = None,
+    method: Annotated[
+        Literal["bt", "davidson", "elo"], typer.Option(help="Bradley-Terry; Davidson, ties as a parameter; Elo in the order of votes.")
+    ] = "bt",
     cluster: Annotated[
-        Literal["none", "voter", "prompt"], typer.Option(help="Votes of one voter or prompt may resemble each other.")
+        Literal["none", "voter", "prompt", "both", "item"],
+        typer.Option(help="Votes of one voter or prompt may resemble each other; item: a pair on a prompt."),
     ] = "none",
+    style_control: Annotated[bool, typer.Option("--style-control", help="Hold length and decoration of the answers equal.")] = False,
+    style_columns: Annotated[str | None, typer.Option(help="Columns to hold equal: tokens,headers,lists,bold by default.")] = None,
+    position: Annotated[bool, typer.Option("--position", help="Estimate what the left slot is worth.")] = False,
+    both_bad: Annotated[
+        Literal["apart", "tie"], typer.Option(help="'Both bad' is counted apart and rates nobody, or is taken for a tie.")
+    ] = "apart",
+    weights: Annotated[Literal["none", "pairing"], typer.Option(help="Weigh votes by the inverse probability of their pair.")] = "none",
+    category: Annotated[str | None, typer.Option(help="Only such battles: code, maths, creative, hard, english, … or your own.")] = None,
+    voter: Annotated[str | None, typer.Option(help="A personal board: only the votes of this id.")] = None,
+    anchor: Annotated[str | None, typer.Option(metavar="MODEL=RATING", help="Shift all ratings so that MODEL has RATING.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Intervals from this many refitted draws of the votes.")] = 0,
+    orders: Annotated[int, typer.Option(min=0, help="With --method elo: mean over this many random orders.")] = 0,
+    fragility: Annotated[bool, typer.Option("--fragility", help="How many dropped votes put the next model above.")] = False,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Also how likely each model beats each other.")] = False,
     database: Database = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Rate the models by the votes, with 95 % intervals."""
-    from arena.errors import ArenaError, NothingToRate
-    from arena.ratings import bradley_terry, online_elo
+    from arena.leaderboard_command import Choice, parse_anchor, show
+    from arena.leaderboard_command import style_columns as columns
+    from arena.ratings import Method
 
-    if method == "elo" and cluster != "none":
-        raise ArenaError(f"--cluster {cluster} widens the intervals of --method bt; --method elo has none: leave one of them out")
-    counts, tallies, outcomes = _votes_of_file(votes, cluster) if votes else _votes_of_store(_database(database, results), cluster)
-    if not counts["n_votes"]:
-        raise NothingToRate("there are no votes to rate: vote with 'arena up', or bring some in with 'arena import'")
-    ratings = bradley_terry(tallies) if method == "bt" else online_elo(outcomes)
-    document = {"method": method, "cluster": cluster, **counts, "ratings": [rating.model_dump(mode="json") for rating in ratings]}
-    if as_json:
-        emit_json(document)
-    else:
-        _print_table(ratings, document)
+    asked = Method(
+        name=method, both_bad=both_bad, position=position, style=columns(style_control, style_columns), cluster=cluster,
+        weights=weights, anchor=parse_anchor(anchor), bootstrap=bootstrap, orders=orders, fragility=fragility,
+    )  # fmt: skip
+    choice = Choice(votes, _database(database, results), results, voter=voter, category=category)
+    show(choice, asked, matrix=matrix, as_json=as_json)
 
 
 @app.command()
@@ -108,9 +117,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: CSV, JSON or Parquet as the format has it; text plain or .gz.")],
     format: Annotated[
         Literal["csv", "llmfao", "fastchat", "arena55k", "arena100k", "arena140k", "comparia", "openwebui", "judgments"],
-        typer.Option(
-            help="csv: model_a, model_b, winner, …; judgments: of 'evals judge', not rated; others: as those arenas publish."
-        ),
+        typer.Option(help="csv: model_a, model_b, winner, …; judgments: of 'evals judge', not rated; others: as those arenas publish."),
     ],
     database: Database = None,
     results: Results = RESULTS,
@@ -133,54 +140,6 @@ app.command(name="audit")(audit_votes)
 
 def _database(database: Path | None, results: Path) -> Path:
     return database or results / "arena.duckdb"
-
-
-def _votes_of_store(path: Path, cluster: Any) -> tuple[dict[str, int], "list[Tally]", "list[Outcome]"]:
-    from arena.store import Store
-
-    with Store(path, create=False) as store:
-        counts, tallies, outcomes = store.counts(), store.vote_counts(cluster), store.outcomes()
-    return _summary(counts.n_votes, counts.n_unrated, counts.n_both_bad), tallies, outcomes
-
-
-def _votes_of_file(path: Path, cluster: str) -> tuple[dict[str, int], "list[Tally]", "list[Outcome]"]:
-    from arena.importers import read_votes
-    from arena.ratings import tally
-
-    rows = read_votes(path)
-    outcomes = [row.outcome for row in rows]
-    clusters = {"none": None, "voter": [row.voter_id for row in rows], "prompt": [row.prompt_id for row in rows]}[cluster]
-    return _summary(len(rows), 0, sum(row.winner == "both_bad" for row in rows)), tally(outcomes, clusters), outcomes
-
-
-def _summary(n_votes: int, n_unrated: int, n_both_bad: int) -> dict[str, int]:
-    return {"n_votes": n_votes, "n_battles": n_votes - n_unrated - n_both_bad, "n_unrated": n_unrated, "n_both_bad": n_both_bad}
-
-
-def _print_table(ratings: "list[Rating]", document: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("model", overflow="fold")
-    table.add_column("rating", justify="right")
-    table.add_column("95 % interval", justify="right")
-    table.add_column("battles", justify="right")
-    for rating in (rating for rating in ratings if rating.rating is not None):
-        known = rating.rating_lower is not None and rating.rating_upper is not None
-        interval = f"{rating.rating_lower:.0f} to {rating.rating_upper:.0f}" if known else "-"
-        table.add_row(str(rating.rank), escape(rating.model), f"{rating.rating:.0f}", interval, f"{rating.n_battles:,}")
-    console = Console()
-    console.print(table)
-    for rating in (rating for rating in ratings if rating.note):
-        console.print(f"{rating.model}: {rating.note}", markup=False, highlight=False, soft_wrap=True)
-    method = {"bt": "Bradley-Terry", "elo": "online Elo (K = 4)"}[document["method"]]
-    counted = f"{document['n_battles']:,} of {document['n_votes']:,} votes counted"
-    aside = f" ({document['n_both_bad']:,} found both bad, {document['n_unrated']:,} not rated)"
-    say(f"{method} · {counted}{aside if document['n_battles'] < document['n_votes'] else ''}")
 
 
 main = entry(app)

@@ -1,37 +1,59 @@
 """Ratings: who is better, by how much, and how sure that is. A pure function of votes, never stored.
 
-    ratings = bradley_terry(store.vote_counts())          # exact, with intervals
-    ratings = online_elo(store.outcomes())                # in the order of the votes
+    board = rate(store.ballots(), Method(cluster="voter", style=STYLE))     # ratings, intervals, and what else was estimated
+    ratings = bradley_terry(store.vote_counts())                             # the plain table, from counted votes
 
 Bradley-Terry is fitted exactly, by Newton's method on the votes counted per pair: a million votes cost no more than a hundred. A tie is
-half a win for each side; "both bad" says nothing about which is better, so it is left out. Scale: 1000 + 400/ln 10 · θ, mean 1000, so
-that 400 points are odds of ten to one. Models that votes do not connect in both directions have no rating rather than a made-up one.
+half a win for each side (Davidson's model gives ties a parameter instead); "both bad" says nothing about which is better, so it is counted
+apart unless `both_bad="tie"` is asked for. Scale: 1000 + 400/ln 10 · θ, mean 1000, so that 400 points are odds of ten to one. Models that
+votes do not connect in both directions have no rating rather than a made-up one.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arena import intervals
+from arena.ballots import BOTH_BAD, SHARE_A, TIE, Array, Ballots, ballots_of, ballots_of_tallies
+from arena.bradley_terry import Design, Fit, fit, information, maximise, win_probability
+from arena.comparable import NO_BATTLE, largest_group, reasons
+from arena.elo import ELO_K, POINTS, START, elo, mean_elo
+from arena.errors import ArenaError
+from arena.fragility import REFIT_MODELS, fragility
+from arena.intervals import Z95, Cluster
+from arena.style import differences, z_scores
 from arena.votes import WINNERS, Outcome, Tally
 from serving.documents import Noun
 
-Array = NDArray[np.float64]
-
-START = 1000.0
-POINTS = 400 / math.log(10)
-ELO_K = 4.0
-Z95 = 1.959963984540054
+__all__ = [
+    "ELO_K",
+    "POINTS",
+    "START",
+    "Z95",
+    "Board",
+    "HeadToHead",
+    "Method",
+    "Rating",
+    "Term",
+    "bradley_terry",
+    "fit",
+    "head_to_head",
+    "online_elo",
+    "rate",
+    "tally",
+    "win_probabilities",
+]
 
 
 class Rating(Noun):
     """One line of a leaderboard. Without comparable votes the numbers are None and `note` says why.
 
     `rank` is 1 + the number of models whose whole interval lies above this one's, so models that votes cannot tell apart share a rank;
-    `rank_lower` and `rank_upper` are the best and the worst place that the intervals allow. `n_battles` excludes "both bad".
+    `rank_lower` and `rank_upper` are the best and the worst place that the intervals allow. `n_battles` excludes "both bad", which
+    `n_both_bad` counts. `n_to_flip` is how many dropped votes put the next model above this one (where fragility was asked for).
     """
 
     model: str
@@ -42,7 +64,74 @@ class Rating(Noun):
     rank_lower: int | None = None
     rank_upper: int | None = None
     n_battles: int
+    n_both_bad: int = 0
+    n_to_flip: int | None = None
     note: str | None = None
+
+    @property
+    def both_bad_share(self) -> float | None:
+        """Of all the votes on this model, the share that found both answers bad."""
+        total = self.n_battles + self.n_both_bad
+        return self.n_both_bad / total if total else None
+
+
+class Term(Noun):
+    """What was estimated besides the ratings, with its standard error and 95 % interval.
+
+    `position` is what the left slot is worth, in rating points. `tie` is Davidson's log ν: between equals a tie has the odds
+    ν : 2 of a decision. A style column is in log odds per standard deviation of its normalised difference.
+    """
+
+    name: str
+    estimate: float
+    standard_error: float
+    lower: float
+    upper: float
+
+
+class Board(Noun):
+    """The ratings, best first, then the models that are not comparable; and the further terms. `n_used` votes decided them.
+
+    `n_without_columns` votes were left out because a style column is not known; `n_rounds` bootstrap rounds had a fit.
+    """
+
+    ratings: tuple[Rating, ...]
+    terms: tuple[Term, ...] = ()
+    n_used: int
+    n_without_columns: int = 0
+    n_rounds: int | None = None
+    fragility_by: Literal["refit", "influence"] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """How votes become ratings.
+
+    `both_bad` is a deliberate choice: "apart" (counted, rates nobody) or "tie". `weights` "pairing" weighs a vote by the inverse of its
+    pair's probability (mean 1; 1 where that was not recorded). `anchor` shifts all ratings so that one model has a given one. `bootstrap`
+    rounds replace closed-form intervals by percentiles; Elo's `orders` is over how many random orders its mean is taken (0: as cast).
+    """
+
+    name: Literal["bt", "davidson", "elo"] = "bt"
+    both_bad: Literal["apart", "tie"] = "apart"
+    position: bool = False
+    style: tuple[str, ...] = ()
+    cluster: Cluster = "none"
+    weights: Literal["none", "pairing"] = "none"
+    anchor: tuple[str, float] | None = None
+    bootstrap: int = 0
+    orders: int = 0
+    fragility: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether counted votes are enough: neither order nor voter nor prompt nor any measure of an answer is asked about."""
+        return self.name != "elo" and self.cluster == "none" and not self.style and self.weights == "none"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the ratings alone are estimated, from counted votes."""
+        return self.name == "bt" and not self.position and not self.style
 
 
 @dataclass(frozen=True)
@@ -55,19 +144,65 @@ class HeadToHead:
     n: Array
 
 
+def rate(ballots: Ballots, method: Method | None = None) -> Board:
+    """The leaderboard by these votes. Raises ArenaError at options that exclude each other, NothingToRate where a term has no maximum."""
+    method = method or Method()
+    _check(method)
+    if method.both_bad == "tie":
+        ballots = replace(ballots, winner=np.where(ballots.winner == BOTH_BAD, TIE, ballots.winner))
+    if method.counted:
+        ballots = ballots.counted()
+    counts = _per_model(ballots)
+    if method.name == "elo":
+        return _anchored(_elo_board(ballots, method, *counts), method.anchor)
+    decided = ballots.where(ballots.winner != BOTH_BAD) if (ballots.winner == BOTH_BAD).any() else ballots
+    columns = differences(decided, method.style)
+    known: NDArray[np.bool_] = np.logical_not(np.isnan(columns).any(axis=1))
+    if not known.all():
+        decided, columns = decided.where(known), columns[known]
+    score = _table(decided).score
+    chosen = largest_group(score)
+    notes = reasons(score, chosen)
+    n_battles, n_both_bad = counts
+    unrated = [
+        Rating(model=ballots.models[i], rating=None, n_battles=n_battles[i], n_both_bad=n_both_bad[i], note=note)
+        for i, note in notes.items()
+    ]
+    left_out = int((~known).sum())
+    if not len(chosen):
+        return _anchored(Board(ratings=tuple(unrated), n_used=0, n_without_columns=left_out), method.anchor)
+    inside = decided.among(chosen)
+    if len(inside) < len(decided) and method.style:
+        numbers = np.isin(decided.a, chosen) & np.isin(decided.b, chosen)
+        columns = columns[numbers]
+    board = _rated(inside, columns, method, [(n_battles[i], n_both_bad[i]) for i in chosen])
+    return _anchored(board.model_copy(update={"ratings": board.ratings + tuple(unrated), "n_without_columns": left_out}), method.anchor)
+
+
+def bradley_terry(tallies: Iterable[Tally]) -> list[Rating]:
+    """Ratings with 95 % intervals, best first, then the models that are not comparable.
+
+    Intervals are the sandwich of the fit (White 1982), of a model against the mean of all; tallies counted per cluster (voter, prompt)
+    give intervals that allow for votes of one cluster resembling each other.
+    """
+    return list(rate(ballots_of_tallies(tallies), Method(cluster="voter")).ratings)
+
+
+def online_elo(outcomes: Iterable[Outcome]) -> list[Rating]:
+    """Elo after every vote in turn (K = 4, base 10, scale 400, start 1000), best first; no intervals. "Both bad" moves nothing."""
+    return list(rate(ballots_of(outcomes), Method(name="elo")).ratings)
+
+
+def win_probabilities(ratings: Sequence[Rating]) -> tuple[tuple[str, ...], Array]:
+    """How likely each rated model beats each other (a tie being half), K × K, in the order given."""
+    rated = [rating for rating in ratings if rating.rating is not None]
+    return tuple(rating.model for rating in rated), win_probability(np.array([rating.rating for rating in rated], dtype=float) / POINTS)
+
+
 def head_to_head(tallies: Iterable[Tally]) -> HeadToHead:
     """The matrix of a set of counted votes; models in alphabetical order, "both bad" left out."""
-    tallies = list(tallies)
-    models = tuple(sorted({tally.model_a for tally in tallies} | {tally.model_b for tally in tallies}))
-    index = {model: number for number, model in enumerate(models)}
-    wins, ties = np.zeros((len(models), len(models))), np.zeros((len(models), len(models)))
-    for tally in tallies:
-        a, b = index[tally.model_a], index[tally.model_b]
-        wins[a, b] += tally.wins_a
-        wins[b, a] += tally.wins_b
-        ties[a, b] += tally.ties
-        ties[b, a] += tally.ties
-    return HeadToHead(models, wins, ties, wins + wins.T + ties)
+    table = _table(ballots_of_tallies(tallies))
+    return HeadToHead(table.models, table.wins, table.ties, table.wins + table.wins.T + table.ties)
 
 
 def tally(outcomes: Iterable[Outcome], clusters: Iterable[str | None] | None = None) -> list[Tally]:
@@ -86,175 +221,168 @@ def tally(outcomes: Iterable[Outcome], clusters: Iterable[str | None] | None = N
     ]
 
 
-def bradley_terry(tallies: Iterable[Tally]) -> list[Rating]:
-    """Ratings with 95 % intervals, best first, then the models that are not comparable.
+@dataclass(frozen=True)
+class _Table:
+    models: tuple[str, ...]
+    wins: Array
+    ties: Array
 
-    A maximum exists only among models that beat (or tie) each other in both directions, however indirectly (Ford 1957): the largest such
-    group is rated on the votes within it. Intervals are the sandwich of the fit (White 1982), of a model against the mean of all;
-    tallies counted per cluster (voter, prompt) give intervals that allow for votes of one cluster resembling each other.
-    """
-    tallies = list(tallies)
-    table = head_to_head(tallies)
-    battles: list[int] = table.n.sum(axis=1).astype(int).tolist()
-    chosen = _largest_group(table)
-    notes = _notes(table, chosen)
-    unrated = [Rating(model=table.models[i], rating=None, n_battles=battles[i], note=note) for i, note in notes.items()]
-    if not len(chosen):
-        return unrated
-    score = (table.wins + table.ties / 2)[np.ix_(chosen, chosen)]
-    theta = fit(score)
-    names = [table.models[i] for i in chosen]
-    rating = START + POINTS * theta
-    half = Z95 * POINTS * np.sqrt(_variance(theta, score, names, tallies))
+    @property
+    def score(self) -> Array:
+        return self.wins + self.ties / 2
+
+
+def _table(ballots: Ballots, weight: Array | None = None) -> _Table:
+    cells = ballots.cells(weight)
+    return _Table(ballots.models, cells[..., 0] + cells[..., 1].T, cells[..., 2] + cells[..., 2].T)
+
+
+def _check(method: Method) -> None:
+    if method.name == "elo":
+        clash = {
+            f"--cluster {method.cluster}": method.cluster != "none",
+            "--style-control": bool(method.style),
+            "--position": method.position,
+            f"--weights {method.weights}": method.weights != "none",
+            "--bootstrap": method.bootstrap > 0,
+            "--fragility": method.fragility,
+        }
+        for option in (option for option, given in clash.items() if given):
+            raise ArenaError(
+                f"{option} needs --method bt or davidson; --method elo has no likelihood and no intervals: leave one of them out"
+            )
+    elif method.orders:
+        raise ArenaError(f"--orders needs --method elo; the order of the votes does not matter to --method {method.name}: leave it out")
+    further = "--bootstrap" if method.bootstrap else "--fragility" if method.fragility else None
+    if further and (not method.plain or method.weights != "none"):
+        raise ArenaError(f"{further} refits plain Bradley-Terry: leave out --style-control, --position, --weights and --method davidson")
+
+
+def _per_model(ballots: Ballots) -> tuple[list[int], list[int]]:
+    """Battles and "both bad" votes of each model."""
+    cells = ballots.cells()
+    sides = cells.sum(axis=0) + cells.sum(axis=1)
+    bad = sides[:, BOTH_BAD]
+    return (sides.sum(axis=1) - bad).astype(int).tolist(), bad.astype(int).tolist()
+
+
+def _rated(ballots: Ballots, columns: Array, method: Method, counts: list[tuple[int, int]]) -> Board:
+    """The board of models that are all comparable."""
+    weight = _weights(ballots) if method.weights == "pairing" else None
+    features = z_scores(columns, ballots.counts, method.style) if method.style else np.zeros((len(ballots), 0))
+    if method.position:
+        features = np.column_stack([np.ones(len(ballots)), features])
+    fitted = _fit(ballots, features, weight, method)
+    covariance = intervals.sandwich(fitted, ballots, weight=weight, features=features, cluster=method.cluster)
+    size = len(ballots.models)
+    rating, error = START + POINTS * fitted.theta, np.sqrt(np.diag(covariance))
+    half = Z95 * POINTS * error[:size]
     lower, upper = rating - half, rating + half
-    best: list[int] = (1 + (lower[None, :] > upper[:, None]).sum(axis=1)).tolist()
-    worst: list[int] = (len(names) - (upper[None, :] < lower[:, None]).sum(axis=1)).tolist()
+    best, worst = intervals.ranks(lower, upper)
+    rank, n_rounds = best, None
+    if method.bootstrap:
+        thetas = intervals.bootstrap(ballots, method.bootstrap, cluster=method.cluster)
+        if len(thetas) < 2:
+            raise ArenaError(
+                f"--bootstrap: {len(thetas)} of {method.bootstrap} rounds leave the models comparable: there are too few votes"
+            )
+        n_rounds = len(thetas)
+        lower, upper = START + POINTS * np.percentile(thetas, [2.5, 97.5], axis=0)
+        rank = intervals.ranks(lower, upper)[0]
+        places = 1 + np.argsort(np.argsort(-thetas, axis=1, kind="stable"), axis=1)
+        best, worst = (np.percentile(places, q, axis=0, method="nearest").astype(int).tolist() for q in (2.5, 97.5))
+    order = sorted(range(size), key=lambda i: (-rating[i], ballots.models[i]))
+    flips = fragility(ballots) if method.fragility else [None] * size
+    ratings = tuple(
+        Rating(
+            model=ballots.models[i], rating=rating[i], rating_lower=lower[i], rating_upper=upper[i],
+            rank=rank[i], rank_lower=best[i], rank_upper=worst[i], n_battles=counts[i][0], n_both_bad=counts[i][1], n_to_flip=flip,
+        )
+        for i, flip in zip(order, flips, strict=True)
+    )  # fmt: skip
+    by: Literal["refit", "influence"] = "refit" if size <= REFIT_MODELS else "influence"
+    return Board(
+        ratings=ratings,
+        terms=_terms(fitted, error, method),
+        n_used=int(ballots.counts.sum()),
+        n_rounds=n_rounds,
+        fragility_by=by if method.fragility else None,
+    )
+
+
+def _fit(ballots: Ballots, features: Array, weight: Array | None, method: Method) -> Fit:
+    size = len(ballots.models)
+    if method.plain:
+        score = _table(ballots, weight).score
+        theta = fit(score)
+        bread = np.linalg.inv(information(score + score.T, win_probability(theta)) + 1 / size).astype(float) - 1 / size
+        return Fit(theta, np.zeros(0), -np.inf, bread)
+    if method.style:
+        total = ballots.counts if weight is None else weight * ballots.counts
+        won, tied = total * SHARE_A[ballots.winner], total * (ballots.winner == TIE)
+        design = Design(size, ballots.a, ballots.b, total, won, tied, features, method.name == "davidson")
+    else:
+        cells = ballots.cells(weight)
+        a, b = np.nonzero(cells.sum(axis=2))
+        kept: Array = cells[a, b]
+        constant = np.ones((len(a), int(method.position)))
+        design = Design(size, a, b, kept[:, :3].sum(axis=1), kept[:, :3] @ SHARE_A[:3], kept[:, TIE], constant, method.name == "davidson")
+    return maximise(design)
+
+
+def _weights(ballots: Ballots) -> Array:
+    """1 / probability of the pair, scaled to mean 1 where it is known; 1 where it is not."""
+    if ballots.probability is None or np.isnan(ballots.probability).all():
+        raise ArenaError("--weights pairing: no vote says how likely its pair was drawn (imported votes do not): leave it out")
+    inverse = 1 / ballots.probability
+    return np.where(np.isnan(inverse), 1.0, inverse / np.nanmean(inverse))
+
+
+def _terms(fitted: Fit, error: Array, method: Method) -> tuple[Term, ...]:
+    names = [*(["position"] if method.position else []), *method.style, *(["tie"] if np.isfinite(fitted.log_nu) else [])]
+    estimates = [*fitted.beta.tolist(), fitted.log_nu]
+    further = error[len(fitted.theta) :]
+    found = []
+    for name, estimate, deviation in zip(names, estimates, further.tolist(), strict=False):
+        unit = POINTS if name == "position" else 1.0
+        estimate, deviation = unit * estimate, unit * deviation
+        found.append(
+            Term(name=name, estimate=estimate, standard_error=deviation, lower=estimate - Z95 * deviation, upper=estimate + Z95 * deviation)
+        )
+    return tuple(found)
+
+
+def _elo_board(ballots: Ballots, method: Method, n_battles: list[int], n_both_bad: list[int]) -> Board:
+    values = mean_elo(ballots, method.orders)[0] if method.orders else elo(ballots)
+    ranked = [i for i, battles in enumerate(n_battles) if battles]
+    order = sorted(ranked, key=lambda i: (-values[i], ballots.models[i]))
     rated = [
         Rating(
-            model=names[i], rating=rating[i], rating_lower=lower[i], rating_upper=upper[i],
-            rank=best[i], rank_lower=best[i], rank_upper=worst[i], n_battles=battles[chosen[i]],
+            model=ballots.models[i], rating=values[i], rank=1 + int((values[ranked] > values[i]).sum()),
+            n_battles=n_battles[i], n_both_bad=n_both_bad[i],
         )
-        for i in _order(rating, names)
+        for i in order
     ]  # fmt: skip
-    return rated + unrated
-
-
-def fit(score: Array) -> Array:
-    """Log-strengths θ (mean zero) that maximise the Bradley-Terry likelihood of `score` (K × K: wins, a tie as half a win each).
-
-    Newton's method with step halving; the Hessian is singular along (1, …, 1), which adding 1/K to each entry of it mends without moving
-    the solution. The maximum must exist: every model reaches every other through wins.
-    """
-    size = len(score)
-    played = score + score.T
-    theta = np.zeros(size)
-    value = _log_likelihood(theta, score)
-    for _ in range(200):
-        expected = _win_probability(theta)
-        gradient = (score - played * expected).sum(axis=1)
-        step = np.linalg.solve(_information(played, expected) + 1 / size, gradient)
-        step -= step.mean()
-        scale = 1.0
-        while (after := _log_likelihood(theta + scale * step, score)) < value - 1e-9 * (1 + abs(value)) and scale > 1e-6:
-            scale /= 2
-        theta, value = theta + scale * step, after
-        if np.abs(step).max() < 1e-12 * (1 + np.abs(theta).max()):
-            break
-    centred: Array = theta - theta.mean()
-    return centred
-
-
-def online_elo(outcomes: Iterable[Outcome]) -> list[Rating]:
-    """Elo after every vote in turn (K = 4, base 10, scale 400, start 1000), best first; no intervals. "Both bad" moves nothing."""
-    rating: dict[str, float] = {}
-    battles: dict[str, int] = {}
-    for model_a, model_b, winner in outcomes:
-        a, b = rating.setdefault(model_a, START), rating.setdefault(model_b, START)
-        won = _WON.get(winner)
-        if won is None:
-            continue
-        for model in (model_a, model_b):
-            battles[model] = battles.get(model, 0) + 1
-        expected = 1 / (1 + 10 ** ((b - a) / 400))
-        rating[model_a] = a + ELO_K * (won - expected)
-        rating[model_b] = b + ELO_K * (expected - won)
-    ranked = [model for model in rating if model in battles]
-    values = np.array([rating[model] for model in ranked])
-    rated = [
-        Rating(model=ranked[i], rating=values[i], rank=1 + int((values > values[i]).sum()), n_battles=battles[ranked[i]])
-        for i in _order(values, ranked)
+    none = [
+        Rating(model=model, rating=None, n_battles=0, n_both_bad=n_both_bad[i], note=NO_BATTLE)
+        for i, model in enumerate(ballots.models)
+        if not n_battles[i]
     ]
-    none = [Rating(model=model, rating=None, n_battles=0, note=_NO_BATTLE) for model in sorted(rating) if model not in battles]
-    return rated + none
+    return Board(ratings=(*rated, *none), n_used=int((ballots.winner != BOTH_BAD).sum()))
 
 
-_WON = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
-_NO_BATTLE = "not comparable: no vote but 'both bad'"
+def _anchored(board: Board, anchor: tuple[str, float] | None) -> Board:
+    """The same board, shifted; differences and the widths of intervals stay."""
+    if anchor is None:
+        return board
+    model, wanted = anchor
+    rating = next((row.rating for row in board.ratings if row.model == model), None)
+    if rating is None:
+        raise ArenaError(f"--anchor: '{model}' has no rating here; name one of the rated models")
+    shift = wanted - rating
+    fields = ("rating", "rating_lower", "rating_upper")
 
+    def moved(row: Rating) -> Rating:
+        return row.model_copy(update={name: value + shift for name in fields if (value := getattr(row, name)) is not None})
 
-def _order(rating: Array, names: Sequence[str]) -> list[int]:
-    return sorted(range(len(names)), key=lambda i: (-rating[i], names[i]))
-
-
-def _win_probability(theta: Array) -> Array:
-    # Written with exp of a negative number only: exp(800) would overflow.
-    gap = theta[:, None] - theta[None, :]
-    small = np.exp(-np.abs(gap))
-    return np.where(gap >= 0, 1 / (1 + small), small / (1 + small))
-
-
-def _log_likelihood(theta: Array, score: Array) -> float:
-    gap = theta[:, None] - theta[None, :]
-    return -float((score * np.logaddexp(0, -gap)).sum())
-
-
-def _information(played: Array, expected: Array) -> Array:
-    weight = played * expected * expected.T
-    return np.diag(weight.sum(axis=1)) - weight
-
-
-def _variance(theta: Array, score: Array, names: Sequence[str], tallies: Iterable[Tally]) -> Array:
-    """Variance of each θ around their mean: the diagonal of H⁺ M H⁺, H the information, M the sum over clusters of their scores' outer
-    products. Where M says nothing (only ties; a single cluster) it is the diagonal of H⁺: an interval of no width would be a lie."""
-    size = len(names)
-    index = {name: number for number, name in enumerate(names)}
-    expected = _win_probability(theta)
-    inside = [row for row in tallies if row.model_a in index and row.model_b in index]
-    a = np.array([index[row.model_a] for row in inside], dtype=int)
-    b = np.array([index[row.model_b] for row in inside], dtype=int)
-    counts = np.array([(row.wins_a, row.ties, row.wins_b) for row in inside], dtype=float).reshape(len(inside), 3)
-    residual = np.array([1.0, 0.5, 0.0]) - expected[a, b][:, None]
-    alone = np.array([row.cluster is None for row in inside], dtype=bool)
-    meat = np.zeros((size, size))
-    squares = (counts * residual**2).sum(axis=1)[alone]
-    for (i, j), sign in (((a, a), 1), ((b, b), 1), ((a, b), -1), ((b, a), -1)):
-        np.add.at(meat, (i[alone], j[alone]), sign * squares)
-    clusters: dict[Any, int] = {}
-    member = np.array([clusters.setdefault(row.cluster, len(clusters)) for row in inside if row.cluster is not None], dtype=int)
-    gradient = np.zeros((len(clusters), size))
-    sums = (counts * residual).sum(axis=1)[~alone]
-    np.add.at(gradient, (member, a[~alone]), sums)
-    np.add.at(gradient, (member, b[~alone]), -sums)
-    bread = np.linalg.inv(_information(score + score.T, expected) + 1 / size) - 1 / size
-    sandwich = np.diag(bread @ (meat + gradient.T @ gradient) @ bread)
-    model_based = np.diag(bread)
-    return np.where(sandwich > 1e-9 * model_based, sandwich, model_based)
-
-
-def _largest_group(table: HeadToHead) -> NDArray[np.int_]:
-    """Indices of the largest group of models in which each reaches each through wins and ties; empty when every group is a single model."""
-    reach = _reachable(table.wins + table.ties > 0)
-    mutual = reach & reach.T
-    sizes, votes = mutual.sum(axis=1), mutual @ table.n.sum(axis=1)
-    best = max(range(len(table.models)), key=lambda i: (sizes[i], votes[i], -i), default=None)
-    return np.flatnonzero(mutual[best]) if best is not None and sizes[best] > 1 else np.zeros(0, dtype=int)
-
-
-def _notes(table: HeadToHead, chosen: NDArray[np.int_]) -> dict[int, str]:
-    """Why each model outside the chosen group has no rating."""
-    connected = _reachable(table.n > 0)
-    scored = table.wins + table.ties
-    notes = {}
-    for i in sorted(set(range(len(table.models))) - set(chosen.tolist())):
-        if not table.n[i].any():
-            notes[i] = _NO_BATTLE
-        elif len(chosen) and not connected[i, chosen[0]]:
-            notes[i] = "not comparable: no vote connects it with the rated models"
-        elif not scored[:, i].any():
-            notes[i] = "not comparable: it won every battle, so no finite rating fits"
-        elif not scored[i].any():
-            notes[i] = "not comparable: it lost every battle, so no finite rating fits"
-        else:
-            notes[i] = "not comparable: its group has only won, or only lost, against the others"
-    return notes
-
-
-def _reachable(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which node reaches which (itself included): the transitive closure, by squaring."""
-    reach = edges | np.eye(len(edges), dtype=bool)
-    while True:
-        # float32 because a product of booleans does not go through the fast matrix product.
-        further = (reach.astype(np.float32) @ reach.astype(np.float32)) > 0
-        if (further == reach).all():
-            return reach
-        reach = further
+    return board.model_copy(update={"ratings": tuple(moved(row) for row in board.ratings)})

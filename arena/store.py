@@ -9,27 +9,31 @@ was acknowledged survives `kill -9`. Reads run on cursors of their own, from any
 """
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.database import first_line, open_database, statements
+from arena.errors import ArenaError, UnknownBattle
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
 from serving.completion import Completion
 
-SQL = Path(__file__).parent / "sql"
+if TYPE_CHECKING:
+    from arena.ballots import Ballots
+    from arena.categories import Rule
+
 Pair = tuple[Completion, Completion]
 Cluster = Literal["none", "voter", "prompt"]
 
@@ -84,7 +88,7 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        self._root = _open(path, create)
+        self._root = open_database(path, create=create)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -200,6 +204,25 @@ class Store:
         """The rated votes in the order they were cast: all that online Elo needs."""
         return [Outcome(*row) for row in self._read("outcomes")]
 
+    def ballots(self, *, voter: str | None = None, columns: bool = False, counted: bool = False, where: "Rule | None" = None) -> "Ballots":
+        """The rated votes as columns of numbers, in the order they were cast: all that any rating needs.
+
+        Of one `voter`, and of the battles that a category's rule admits; `columns` brings along the pairs' probabilities and the
+        measures of both answers; `counted` makes one row of equal votes, without order, voters and prompts.
+        """
+        from arena.ballots import ballots_from_columns
+
+        name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots"
+        sql, parameters = statements()[name], [voter]
+        if where is not None:
+            sql, parameters = f"{sql} AND s.vote_order IN ({where.sql})", [voter, *where.parameters]
+        if counted:
+            sql += " GROUP BY ALL"
+        with self._cursor() as cursor:
+            return ballots_from_columns(
+                cursor.execute(sql, parameters).fetchnumpy(), dict(cursor.execute(statements()["labels"]).fetchall())
+            )
+
     def voted(self) -> Iterator[Record]:
         """Every vote with its battle and answers, in the order they were cast."""
         documents: dict[str, str] = dict(self._read("voted_completions"))
@@ -210,10 +233,15 @@ class Store:
             yield Record(battle, pair, vote)
 
     def _read(self, name: str, *parameters: Any) -> list[Row]:
+        with self._cursor() as cursor:
+            rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()
+            return rows
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with self._root.cursor() as cursor:
-                rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()
-                return rows
+                yield cursor
         except duckdb.Error as error:
             if self._closed:
                 raise ArenaError(f"{self.path} is closed: open a new Store") from None
@@ -262,53 +290,6 @@ class Store:
                 work.done.set_result(mine)
 
 
-def _open(path: Path, create: bool) -> duckdb.DuckDBPyConnection:
-    if "://" in str(path) or re.match(r"\w+:/\w", str(path)):
-        raise ArenaError(f"database {path}: votes are kept in a DuckDB file; name a file such as results/arena.duckdb")
-    if not create and not path.exists():
-        raise ArenaError(f"{path}: no votes yet: vote with 'arena up', or bring some in with 'arena import'")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(path)
-    except (duckdb.Error, OSError) as error:
-        if "lock" in str(error):
-            holder = re.search(r"PID (\d+)", str(error))
-            process = f"process {holder[1]}" if holder else "another process"
-            raise StoreInUse(f"{path} is in use by {process}: stop it or use another --database") from None
-        raise ArenaError(f"{path} cannot be opened as the arena's database: {_first_line(error)}") from None
-    try:
-        _migrate(connection, path)
-    except duckdb.Error as error:
-        connection.close()
-        raise ArenaError(f"{path} is not an arena's database: {_first_line(error)}") from None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    steps = sorted(SQL.glob("[0-9][0-9][0-9]_*.sql"))
-    with connection.cursor() as cursor:
-        # All of it in one transaction: a file of another program is refused without a trace of ours left in it.
-        cursor.begin()
-        cursor.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)")
-        version = cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()[0][0]
-        if version > len(steps):
-            raise ArenaError(f"{path} was written by a newer bakeoff (schema {version}, this one knows {len(steps)}): update bakeoff")
-        for number, step in enumerate(steps[version:], start=version + 1):
-            cursor.execute(step.read_text(encoding="utf-8"))
-            cursor.execute("INSERT INTO schema_version VALUES ($1)", [number])
-        cursor.commit()
-
-
-@cache
-def statements() -> dict[str, str]:
-    """The statements of sql/statements.sql by name."""
-    parts = re.split(r"^-- name: (\w+)\n", (SQL / "statements.sql").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
 def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[str]:
     """One transaction; returns the ids of battles and votes that are new."""
     completions: dict[str, Row] = {}
@@ -334,6 +315,11 @@ def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[_Work]) -> set[st
                 if rows:
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     written.update(key for (key,) in cursor.execute(statements()[name], columns).fetchall())
+                    if name == "insert_completions":
+                        cursor.execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
+            if votes and (new := sorted(written & {row[0] for row in ordered})):
+                cursor.execute(statements()["insert_labels"], [new])
+                cursor.execute(statements()["insert_ballots"], [new])
             for name, parameters in (step for work in group for step in work.steps):
                 cursor.execute(statements()[name], parameters)
             cursor.commit()
@@ -364,12 +350,8 @@ def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
 
 
 def _translated(path: Path, error: duckdb.Error) -> ArenaError:
-    text = _first_line(error)
+    text = first_line(error)
     if isinstance(error, duckdb.ConstraintException) and '"battle_id:' in text and "foreign key" in text:
         unknown = text.partition('"battle_id:')[2].partition('"')[0].strip()
         return UnknownBattle(f"{path} holds no battle '{unknown}': save the battle before its vote")
     return ArenaError(f"{path}: {text}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0]

@@ -30,6 +30,69 @@ SELECT
 ON CONFLICT DO NOTHING
 RETURNING vote_id
 
+-- name: insert_styles
+INSERT INTO styles (completion_id, tokens, headers, lists, bold, latency_s)
+SELECT completion_id, word_count(content), header_count(content), list_count(content), bold_count(content), latency_s
+FROM (SELECT unnest($1::TEXT[]) AS completion_id, unnest($2::DOUBLE PRECISION[]) AS latency_s, answer_text(unnest($3::TEXT[])) AS content)
+ON CONFLICT DO NOTHING
+
+-- name: insert_labels
+-- The labels of the votes in $1 that have no number yet.
+INSERT INTO labels (kind, label, code)
+WITH written AS (
+    SELECT b.model_a, b.model_b, v.voter_id, prompt_label(b.prompt_id, b.messages) AS prompt
+    FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+    WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+), named AS (
+    SELECT 'model' AS kind, model_a AS label FROM written
+    UNION SELECT 'model', model_b FROM written
+    UNION SELECT 'voter', voter_id FROM written WHERE voter_id IS NOT NULL
+    UNION SELECT 'prompt', prompt FROM written WHERE prompt IS NOT NULL
+)
+SELECT
+    n.kind, n.label,
+    (SELECT coalesce(max(k.code), -1) FROM labels AS k WHERE k.kind = n.kind) + row_number() OVER (PARTITION BY n.kind ORDER BY n.label)
+FROM named AS n
+WHERE NOT EXISTS (SELECT 1 FROM labels AS known WHERE known.kind = n.kind AND known.label = n.label)
+
+-- name: insert_ballots
+INSERT INTO ballots
+SELECT
+    v.vote_order, ma.code, mb.code, list_position(['model_a', 'model_b', 'tie', 'both_bad'], v.winner) - 1, vo.code, pr.code,
+    b.pairing_probability, sa.tokens, sb.tokens, sa.headers, sb.headers, sa.lists, sb.lists, sa.bold, sb.bold, sa.latency_s, sb.latency_s
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+JOIN labels AS ma ON ma.kind = 'model' AND ma.label = b.model_a
+JOIN labels AS mb ON mb.kind = 'model' AND mb.label = b.model_b
+LEFT JOIN labels AS vo ON vo.kind = 'voter' AND vo.label = v.voter_id
+LEFT JOIN labels AS pr ON pr.kind = 'prompt' AND pr.label = prompt_label(b.prompt_id, b.messages)
+LEFT JOIN styles AS sa ON sa.completion_id = b.completion_a
+LEFT JOIN styles AS sb ON sb.completion_id = b.completion_b
+WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+ORDER BY v.vote_order
+
+-- name: labels
+SELECT label, code FROM labels WHERE kind = 'model'
+
+-- name: ballots
+-- The rated votes; $1 is one voter's id, or NULL for everybody.
+SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt
+FROM ballots AS s
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
+
+-- name: ballots_counted
+SELECT s.model_a, s.model_b, s.winner, count(*) AS votes
+FROM ballots AS s
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
+
+-- name: ballots_with_columns
+SELECT s.*
+FROM ballots AS s
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
+
 -- name: tallies
 -- $1 is what votes are clustered by: 'none', 'voter' or 'prompt'. A vote whose cluster is unknown is a cluster of its own.
 WITH rated AS (

@@ -4,28 +4,37 @@ import csv
 import html
 import io
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import streamlit as st
 
-from arena.battle import current
-from arena.ratings import Rating, bradley_terry, online_elo
+from arena.ballots import BOTH_BAD
+from arena.battle import Arena, current
+from arena.categories import own_rules, rule, rules
+from arena.errors import ArenaError
+from arena.ratings import Board, Method, Rating, Term, rate
 from arena.views import frame
 
-METHODS = {"bt": "Bradley–Terry", "elo": "Online Elo"}
+METHODS = {"bt": "Bradley–Terry", "davidson": "Davidson", "elo": "Online Elo"}
+EVERYTHING = "all battles"
+_FLIP = "so many dropped votes, at most, put the next model above this one"
 
 
 def page() -> None:
-    """Show the ratings of all rated votes."""
+    """Show the ratings of all rated votes, or of those of one category."""
     arena = current()
     counts = arena.store.counts()
     if counts.n_votes == 0:
         frame.heading("Leaderboard", "No vote has been cast yet.")
         frame.empty("Nothing to rank.", "Fight a battle, or bring votes along: <code>arena import FILE --format csv</code>.")
         return
-    method = st.session_state.get("method") or "bt"
-    ratings = online_elo(arena.store.outcomes()) if method == "elo" else bradley_terry(arena.store.vote_counts())
+    method: Any = st.session_state.get("method") or "bt"
+    category = st.session_state.get("category") or EVERYTHING
+    board, n_votes, n_both_bad = _board(arena, f"{arena.store.path} {counts}", method, category)
+    ratings = board.ratings
     rated = [rating for rating in ratings if rating.rating is not None]
-    frame.heading("Leaderboard", f"{len(ratings):,} models from {counts.n_votes:,} votes")
+    of = "" if category == EVERYTHING else f" in “{category}”"
+    frame.heading("Leaderboard", f"{len(ratings):,} models from {n_votes if of else counts.n_votes:,} votes{of}")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.segmented_control(
             "Method",
@@ -36,12 +45,38 @@ def page() -> None:
             required=True,
             label_visibility="collapsed",
         )
+        st.selectbox("Category", _categories(arena), key="category", label_visibility="collapsed", width=180)
         st.download_button("CSV", to_csv(ratings), "leaderboard.csv", "text/csv", icon=":material/download:", type="tertiary")
-    st.html(f'<p class="note">{_explanation(method, counts.n_unrated, counts.n_both_bad)}</p>')
-    st.html(table(rated))
+    st.html(f'<p class="note">{_explanation(method, counts.n_unrated, n_both_bad)}{_terms(board.terms)}</p>')
+    if rated:
+        st.html(table(rated))
+    else:
+        frame.empty("Nothing to rank.", "No vote of this category makes two models comparable.")
     if unrated := [rating for rating in ratings if rating.rating is None]:
         lines = "".join(f"<li><b>{html.escape(rating.model)}</b>: {html.escape(rating.note or '')}</li>" for rating in unrated)
         st.html(f"<h3>Without a rating</h3><ul>{lines}</ul>")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _board(_arena: Arena, votes: str, method: Literal["bt", "davidson", "elo"], category: str) -> tuple[Board, int, int]:
+    """The board, its votes, and those that found both bad; kept until `votes` (where they lie, and how many) changes."""
+    where = None if category == EVERYTHING else rule(category, _arena.results)
+    ballots = _arena.store.ballots(where=where)
+    # Fragility refits the board for each pair of neighbours: half a second for sixty models.
+    return rate(ballots, Method(name=method, fragility=method == "bt")), len(ballots), int((ballots.winner == BOTH_BAD).sum())
+
+
+def _categories(arena: Arena) -> list[str]:
+    try:
+        own = own_rules(arena.results)
+    except ArenaError as error:
+        st.warning(str(error))
+        own = {}
+    return [EVERYTHING, *rules(), *own]
+
+
+def _terms(terms: Sequence[Term]) -> str:
+    return "".join(f" A tie between equals has log odds of {term.estimate:+.2f}." for term in terms if term.name == "tie")
 
 
 def table(rated: Sequence[Rating]) -> str:
@@ -49,9 +84,11 @@ def table(rated: Sequence[Rating]) -> str:
     bounds = [value for row in rated for value in (row.rating_lower, row.rating_upper, row.rating) if value is not None]
     low, high = (min(bounds), max(bounds)) if bounds else (0.0, 1.0)
     span = max(high - low, 1e-9)
-    body = "".join(_row(row, low, span) for row in rated)
+    bad, fragile = any(row.n_both_bad for row in rated), any(row.n_to_flip is not None for row in rated)
+    body = "".join(_row(row, low, span, bad=bad, fragile=fragile) for row in rated)
     interval = f'<th class="bar">95 % interval <span>{low:.0f} – {high:.0f}</span></th>' if any(row.rating_lower for row in rated) else ""
-    head = f'<tr><th class="num">Rank</th><th>Model</th><th class="num">Rating</th>{interval}<th class="num">Votes</th></tr>'
+    more = '<th class="num">Both bad</th>' * bad + f'<th class="num" title="{_FLIP}">To flip</th>' * fragile
+    head = f'<tr><th class="num">Rank</th><th>Model</th><th class="num">Rating</th>{interval}<th class="num">Votes</th>{more}</tr>'
     return f'<table class="board"><thead>{head}</thead><tbody>{body}</tbody></table>'
 
 
@@ -64,7 +101,7 @@ def to_csv(ratings: Sequence[Rating]) -> str:
     return text.getvalue()
 
 
-def _row(row: Rating, low: float, span: float) -> str:
+def _row(row: Rating, low: float, span: float, *, bad: bool, fragile: bool) -> str:
     assert row.rating is not None
     places = f"{row.rank_lower}–{row.rank_upper}" if row.rank_lower != row.rank_upper else ""
     cells = f'<td class="num"><b>{row.rank}</b> <small>{places}</small></td><td class="model">{html.escape(row.model)}</td>'
@@ -76,12 +113,16 @@ def _row(row: Rating, low: float, span: float) -> str:
         label = f"{row.rating_lower:.0f} to {row.rating_upper:.0f}"
         bar = f'<i style="left:{left:.2f}%;width:{width:.2f}%"></i><b style="left:{dot:.2f}%"></b>'
         cells += f'<td class="bar" title="{label}"><div role="img" aria-label="{label}">{bar}</div></td>'
-    return f'<tr>{cells}<td class="num">{row.n_battles:,}</td></tr>'
+    more = f'<td class="num">{row.both_bad_share or 0:.0%}</td>' * bad
+    more += f'<td class="num" title="{_FLIP}">{"" if row.n_to_flip is None else f"{row.n_to_flip:,}"}</td>' * fragile
+    return f'<tr>{cells}<td class="num">{row.n_battles:,}</td>{more}</tr>'
 
 
 def _explanation(method: str, n_unrated: int, n_both_bad: int) -> str:
     if method == "elo":
         text = "Each vote in the order it was cast, K = 4: later votes weigh more, and there is no interval. Compare with Bradley–Terry."
+    elif method == "davidson":
+        text = "Ties have a parameter of their own: 400 points are odds of ten to one among the votes that decide."
     else:
         text = "Models share a rank when their intervals overlap; the small figures are the best and worst rank the votes allow."
     left_out = [f"{count:,} {what}" for count, what in ((n_both_bad, "“both bad”"), (n_unrated, "unrated")) if count]

@@ -99,7 +99,7 @@ def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
     for arguments in (
         ["export", "--format", "kto", "--out", "x"],
         ["import", "x", "--format", "spreadsheet"],
-        ["leaderboard", "--method", "davidson"],
+        ["leaderboard", "--method", "trueskill"],
     ):
         assert "is not" in run(*arguments, "--results", results, code=2).stderr
 
@@ -148,3 +148,27 @@ def test_tables_are_exported(imported: Path, tmp_path: Path, format: str, n_rows
     document = last_json(run("export", "--format", format, "--out", out, "--results", imported, "--json"))
     assert document == {"out": str(out), "format": format, "n_rows": n_rows}
     assert "exists: choose another --out" in error_of("export", "--format", format, "--out", out, "--results", imported)
+
+
+def test_every_way_of_rating_is_an_option(imported: Path):
+    asked = [
+        "--method",
+        "davidson",
+        "--position",
+        "--cluster",
+        "both",
+        "--anchor",
+        "GPT 4=1200",
+        "--matrix",
+        "--json",
+        "--results",
+        imported,
+    ]
+    document = last_json(run("leaderboard", *asked))
+    assert [round(term["estimate"], 3) for term in document["terms"]] == [27.739, 0.395]
+    assert document["ratings"][0]["rating"] == 1200 and len(document["win_probability"]["matrix"]) == 59
+    done = run("leaderboard", "--fragility", "--category", "code", "--results", imported)
+    assert "votes to flip" in done.stdout and "624 of 8,931 votes counted" in done.stderr
+    assert "Did you mean 'maths'" in error_of("leaderboard", "--category", "math", "--results", imported)
+    assert "write MODEL=RATING" in error_of("leaderboard", "--anchor", "GPT 4", "--results", imported)
+    assert "of voter 'nobody'" in error_of("leaderboard", "--voter", "nobody", "--results", imported)

@@ -161,8 +161,9 @@ def assert_alike(left: list[Rating], right: list[Rating]) -> None:
 def test_both_bad_moves_nothing_and_is_no_tie():
     votes = [Outcome("a", "b", "model_a"), Outcome("b", "a", "model_a"), Outcome("a", "b", "model_a")]
     spoiled = [*votes, *[Outcome("a", "b", "both_bad")] * 50]
-    assert bradley_terry(tally(spoiled)) == bradley_terry(tally(votes))
-    assert online_elo(spoiled) == online_elo(votes)
+    for rated in (lambda votes: bradley_terry(tally(votes)), online_elo):
+        assert [rating.n_both_bad for rating in rated(spoiled)] == [50, 50] and rated(spoiled)[0].both_bad_share == 50 / 53
+        assert [rating.model_copy(update={"n_both_bad": 0}) for rating in rated(spoiled)] == rated(votes)
     assert bradley_terry(tally([*votes, *[Outcome("a", "b", "tie")] * 50])) != bradley_terry(tally(votes))
 
 

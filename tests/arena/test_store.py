@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.importers import SHIPPED_VOTES, read_records
 from arena.store import Record, Store
 from arena.votes import Battle, Tally, Vote, new_id, now
 from serving.completion import Completion, Request, Usage
@@ -344,3 +345,27 @@ def test_a_url_is_not_taken_for_a_file(url: str, monkeypatch: pytest.MonkeyPatch
 def test_a_model_does_not_battle_itself():
     with pytest.raises(ValueError, match="must differ"):
         battle(model_b="left")
+
+
+def test_counted_ballots_are_the_votes_without_order_voter_and_prompt(store: Store):
+    store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+    votes, counted = store.ballots(), store.ballots(counted=True)
+    assert counted.models == votes.models and counted.voter is None and len(counted) < len(votes) == counted.counts.sum()
+    assert (counted.cells() == votes.cells()).all()
+
+
+def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
+    path = tmp_path / "old.duckdb"
+    with Store(path) as store:
+        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+        now_written = store.ballots(columns=True)
+    with duckdb.connect(path) as connection:
+        for table in ("ballots", "labels", "styles", "flags", "ledger"):
+            connection.execute(f"DROP TABLE {table}")
+        for (macro,) in connection.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal").fetchall():
+            connection.execute(f"DROP MACRO {macro}")
+        connection.execute("DELETE FROM schema_version WHERE version > 1")
+    with Store(path, create=False) as store:
+        taken_over = store.ballots(columns=True)
+    assert taken_over.models == now_written.models and (taken_over.cells() == now_written.cells()).all()
+    assert all((taken_over.columns[name] == now_written.columns[name]).all() for name in ("tokens", "headers", "lists", "bold"))

@@ -111,7 +111,7 @@ def test_the_key_is_in_no_file_and_no_output_of_the_commands(results: Path, tmp_
     )
     last = sse(f"my key is {KEY}", finish=None)
     suite = tmp_path / "suite.yaml"
-    suite.write_text(yaml.safe_dump({"name": "failing", "runs": [{"tasks": ["prime"], "endpoints": ["scripted"]}]}))
+    suite.write_text(yaml.safe_dump({"name": "failing", "attempts": 1, "runs": [{"tasks": ["prime"], "endpoints": ["scripted"]}]}))
     with ModelServer(lambda _: next(refusals, last)) as server:
         register(server.endpoint(api_key_env="LIVE_KEY"), results)
         environment = {**os.environ, "LIVE_KEY": KEY, "BAKEOFF_RESULTS": str(results)}
