@@ -2,6 +2,7 @@
 
     arena leaderboard --category code
     arena leaderboard --category finance        # results/categories.yaml:  finance: "\\b(bond|stock|dividend)s?\\b"
+    arena leaderboard --category expert         # there:  expert: {ask: "Does it need an expert?"}, told by a model (arena/labelling.py)
 
 The rules are sql/categories.sql, applied when they are asked for, so that a better rule holds for old votes too. Your own ones are regular
 expressions (RE2, upper and lower case alike) on what the users wrote.
@@ -20,10 +21,7 @@ _BATTLES = """
     SELECT vote_order FROM (
         SELECT
             v.vote_order,
-            lower(array_to_string(list_transform(
-                list_filter(m.said, lambda message: json_extract_string(message, '$.role') = 'user'),
-                lambda message: json_extract_string(message, '$.content')
-            ), chr(10))) AS content,
+            lower(user_text(b.messages)) AS content,
             len(list_filter(m.said, lambda message: json_extract_string(message, '$.role') = 'user')) AS turns
         FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id,
         LATERAL (SELECT json_extract(b.messages, '$[*]') AS said) AS m
@@ -48,6 +46,15 @@ def rules() -> dict[str, str]:
 
 def own_rules(results: Path) -> dict[str, str]:
     """The regular expressions of results/categories.yaml by name; none where there is no such file. Raises ArenaError."""
+    return {name: value for name, value in _own(results).items() if isinstance(value, str)}
+
+
+def questions(results: Path) -> dict[str, str]:
+    """The questions of results/categories.yaml (`NAME: {ask: …}`) by name: what a model is to tell. Raises ArenaError."""
+    return {name: value["ask"] for name, value in _own(results).items() if not isinstance(value, str)}
+
+
+def _own(results: Path) -> dict[str, Any]:
     import yaml
 
     path = results / "categories.yaml"
@@ -59,9 +66,10 @@ def own_rules(results: Path) -> dict[str, str]:
         raise ArenaError(f"{path}: not YAML: {str(error).splitlines()[0]}; write NAME: regular expression") from None
     if not isinstance(found, dict):
         raise ArenaError(f"{path}: holds no names; write NAME: regular expression")
-    for name, pattern in found.items():
-        if not isinstance(name, str) or not isinstance(pattern, str) or not pattern:
-            raise ArenaError(f"{path}: {name}: '{pattern}' is no regular expression; write NAME: \"expression\"")
+    for name, value in found.items():
+        asks = isinstance(value, dict) and list(value) == ["ask"] and isinstance(value["ask"], str) and value["ask"].strip()
+        if not isinstance(name, str) or not (asks or (isinstance(value, str) and value)):
+            raise ArenaError(f'{path}: {name}: \'{value}\' is no regular expression; write NAME: "expression", or NAME: {{ask: "Does …?"}}')
         if name in rules():
             raise ArenaError(f"{path}: {name}: is a category already; give yours another name")
     return found
@@ -72,7 +80,12 @@ def rule(category: str, results: Path) -> Rule:
     own = own_rules(results)
     if category in own:
         return Rule(_BATTLES.format(condition="regexp_matches(content, $2, 'i')"), (own[category],))
+    asked = questions(results)
+    if category in asked:
+        return Rule(
+            _BATTLES.format(condition="md5(content) IN (SELECT j.prompt FROM judged AS j WHERE j.category = $2 AND j.belongs)"), (category,)
+        )
     if category not in rules():
-        names = [*rules(), *own]
+        names = [*rules(), *own, *asked]
         raise ArenaError(f"--category {category}: there is no such category.{did_you_mean(category, names)} Known: {', '.join(names)}")
     return Rule(_BATTLES.format(condition=f"({rules()[category]})"))

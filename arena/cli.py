@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arena.audit_command import audit_votes
+from arena.label_command import label
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
@@ -136,6 +137,7 @@ def import_(
 
 
 app.command(name="audit")(audit_votes)
+app.command()(label)
 
 
 def _database(database: Path | None, results: Path) -> Path:

@@ -7,9 +7,9 @@ Votes of one voter, or on one prompt, resemble each other: independent intervals
 and the prompts' part and takes off what both count (Cameron, Gelbach & Miller 2011).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -212,12 +212,27 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
     scores = csr_array(
         (values.take(order, axis=0).reshape(-1), places.take(order, axis=0).reshape(-1), starts * per_row), shape=(len(starts) - 1, width)
     )
-    buffer = np.empty((min(_BLOCK, len(starts) - 1), width))
-    for first in range(0, len(starts) - 1, _BLOCK):
+    # Half of the outer products each; numpy and scipy work without the interpreter's lock.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        firsts = range(0, len(starts) - 1, _BLOCK)
+        meat += sum(pool.map(lambda part: _outer(scores, firsts[part::_THREADS]), range(_THREADS)))
+    return meat
+
+
+def _outer(scores: Any, firsts: Iterable[int]) -> Array:
+    """The sum of the rows' outer products, block by block; a symmetric product takes half the work of a general one."""
+    from scipy.linalg.blas import dsyrk
+
+    width = scores.shape[1]
+    lower = np.zeros((width, width), order="F")
+    buffer = np.empty((_BLOCK, width))
+    for first in firsts:
         block = scores[first : first + _BLOCK]
         dense = block.toarray(out=buffer[: block.shape[0]])
-        meat += dense.T @ dense
-    return meat
+        # The transposed view is in Fortran's order: no copy is made of it.
+        lower = dsyrk(1.0, dense.T, beta=1.0, c=lower, lower=1, overwrite_c=1)
+    whole: Array = lower + np.tril(lower, -1).T
+    return whole
 
 
 def _grouped(member: Ints) -> tuple[Ints, Ints]:

@@ -71,11 +71,13 @@ def parse_anchor(text: str | None) -> tuple[str, float] | None:
 
 
 def _of_store(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
-    from arena.categories import rule
+    from arena.categories import questions, rule
     from arena.store import Store
 
     where = rule(choice.category, choice.results) if choice.category else None
     with Store(choice.database, create=False) as store:
+        if choice.category in questions(choice.results) and not store.n_judged(choice.category or ""):
+            raise ArenaError(f"--category {choice.category}: no prompt has been labelled; 'arena label --judge ID' has a model do it")
         counts = store.counts()
         columns = bool(method.style) or method.weights == "pairing"
         ballots = store.ballots(voter=choice.voter, columns=columns, counted=method.counted, where=where)

@@ -164,6 +164,28 @@ class Store:
         """What an audit looks at (arena/audit.py): vote, voter, models, winner, prompt, time, dwell, length, texts, messages."""
         return self._read("audit_rows")
 
+    def unjudged(self, category: str) -> list[tuple[str, str]]:
+        """(key, text) of the prompts that no model was asked about for this category."""
+        with self._cursor() as cursor:
+            return cursor.execute(statements()["unjudged"], [category]).fetchall()
+
+    def n_judged(self, category: str) -> int:
+        """How many prompts have a label for this category."""
+        with self._cursor() as cursor:
+            return int(cursor.execute(statements()["n_judged"], [category]).fetchall()[0][0])
+
+    def save_judged(self, category: str, rows: Sequence[tuple[str, bool]], *, judge: str, when: datetime) -> None:
+        """Keep what a judge said of prompts (key, belongs)."""
+        if rows:
+            columns = [
+                [key for key, _ in rows],
+                [category] * len(rows),
+                [says for _, says in rows],
+                [judge] * len(rows),
+                [_utc(when)] * len(rows),
+            ]
+            self._submit(_Work(steps=[("insert_judged", columns)]))
+
     def flags(self) -> dict[str, str]:
         """The votes that an audit keeps from counting, with the reason."""
         return {vote_id: reason for vote_id, reason, _ in self._read("flags")}

@@ -235,3 +235,18 @@ FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 LEFT JOIN flags AS f ON f.vote_id = v.vote_id
 ORDER BY v.vote_order, v.vote_id
+
+-- name: unjudged
+-- Prompts that nobody asked about for category $1.
+SELECT DISTINCT ON (p.prompt) p.prompt, p.content
+FROM (SELECT user_text(b.messages) AS content, md5(lower(content)) AS prompt FROM battles AS b WHERE b.messages <> '[]') AS p
+WHERE p.prompt NOT IN (SELECT j.prompt FROM judged AS j WHERE j.category = $1)
+ORDER BY p.prompt
+
+-- name: insert_judged
+INSERT INTO judged (prompt, category, belongs, judge, judged_at)
+SELECT unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::BOOLEAN[]), unnest($4::TEXT[]), unnest($5::TIMESTAMP[])
+ON CONFLICT DO NOTHING
+
+-- name: n_judged
+SELECT count(*) FROM judged AS j WHERE j.category = $1
