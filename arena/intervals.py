@@ -7,7 +7,7 @@ Votes of one voter, or on one prompt, resemble each other: independent intervals
 and the prompts' part and takes off what both count (Cameron, Gelbach & Miller 2011).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -34,14 +34,14 @@ def clusters(ballots: Ballots, cluster: Cluster) -> list[tuple[int, Ints]]:
     for name, column in (("voter", ballots.voter), ("prompt", ballots.prompt)):
         if column is None and (cluster in (name, "both") or (cluster == "item" and name == "prompt")):
             raise ArenaError(f"--cluster {cluster}: these votes have no {name}_id; give them one or use --cluster none")
-    # Wide enough for the products below, whatever the store's columns are.
-    voter, prompt = (None if column is None else column.astype(np.int64) for column in (ballots.voter, ballots.prompt))
-    if cluster == "voter" and voter is not None:
-        return [(1, voter)]
-    if cluster == "none" or prompt is None:
+    if cluster == "voter" and ballots.voter is not None:
+        return [(1, ballots.voter)]
+    if cluster == "none" or ballots.prompt is None:
         return [(1, np.full(len(ballots), -1, dtype=np.int64))]
     if cluster == "prompt":
-        return [(1, prompt)]
+        return [(1, ballots.prompt)]
+    # Wide enough for the products below, whatever the store's columns are.
+    voter, prompt = None if ballots.voter is None else ballots.voter.astype(np.int64), ballots.prompt.astype(np.int64)
     if cluster == "both" and voter is not None:
         crossed = np.where((voter < 0) | (prompt < 0), -1, voter * (prompt.max(initial=0) + 1) + prompt)
         return [(1, voter), (1, prompt), (-1, _renumber(crossed))]
@@ -58,7 +58,11 @@ def sandwich(
     Where M says nothing of a parameter (only ties; a single cluster) its variance is the model's own, the diagonal of H⁺: an interval of
     no width would be a lie.
     """
-    size, columns = len(ballots.models), np.zeros((len(ballots), 0)) if features is None else features
+    parts = clusters(ballots, cluster)
+    plain = weight is None and ballots.count is None and not np.isfinite(fitted.log_nu) and (features is None or not features.shape[1])
+    if plain and all(_few(member) for _, member in parts):
+        return _covariance(fitted, [(sign, _meat_of_cells(fitted, ballots, member)) for sign, member in parts])
+    columns = np.zeros((len(ballots), 0)) if features is None else features
     expected, tie = fitted.expected(ballots.a, ballots.b, columns)
     residual = SHARE_A[ballots.winner] - expected
     extra = columns * residual[:, None]
@@ -66,10 +70,11 @@ def sandwich(
         extra = np.column_stack([extra, (ballots.winner == TIE) - tie])
     if weight is not None:
         residual, extra = residual * weight, extra * weight[:, None]
-    meat = np.zeros((size + extra.shape[1],) * 2)
-    parts = clusters(ballots, cluster)
-    for sign, member in parts:
-        meat += sign * _meat(ballots, residual, extra, member)
+    return _covariance(fitted, [(sign, _meat(ballots, residual, extra, member)) for sign, member in parts])
+
+
+def _covariance(fitted: Fit, parts: list[tuple[int, Array]]) -> Array:
+    meat: Array = sum((sign * part for sign, part in parts), np.zeros_like(fitted.bread))
     if len(parts) > 1:
         values, vectors = np.linalg.eigh(meat)
         meat = (vectors * np.maximum(values, 0)) @ vectors.T
@@ -212,27 +217,56 @@ def _meat(ballots: Ballots, residual: Array, extra: Array, member: Ints) -> Arra
     scores = csr_array(
         (values.take(order, axis=0).reshape(-1), places.take(order, axis=0).reshape(-1), starts * per_row), shape=(len(starts) - 1, width)
     )
-    # Half of the outer products each; numpy and scipy work without the interpreter's lock.
-    with ThreadPoolExecutor(_THREADS) as pool:
-        firsts = range(0, len(starts) - 1, _BLOCK)
-        meat += sum(pool.map(lambda part: _outer(scores, firsts[part::_THREADS]), range(_THREADS)))
-    return meat
+    return meat + _outer((scores[first : first + _BLOCK] for first in range(0, len(starts) - 1, _BLOCK)), width)
 
 
-def _outer(scores: Any, firsts: Iterable[int]) -> Array:
+def _outer(blocks: Iterable[Any], width: int) -> Array:
     """The sum of the rows' outer products, block by block; a symmetric product takes half the work of a general one."""
     from scipy.linalg.blas import dsyrk
 
-    width = scores.shape[1]
     lower = np.zeros((width, width), order="F")
     buffer = np.empty((_BLOCK, width))
-    for first in firsts:
-        block = scores[first : first + _BLOCK]
+    for block in blocks:
         dense = block.toarray(out=buffer[: block.shape[0]])
         # The transposed view is in Fortran's order: no copy is made of it.
         lower = dsyrk(1.0, dense.T, beta=1.0, c=lower, lower=1, overwrite_c=1)
     whole: Array = lower + np.tril(lower, -1).T
     return whole
+
+
+def _few(member: Ints) -> bool:
+    """Whether all rows have a cluster, and clusters have several rows: then blocks of clusters are worth making dense."""
+    return bool(len(member)) and int(member.min()) >= 0 and 4 * (int(member.max()) + 1) <= len(member)
+
+
+def _meat_of_cells(fitted: Fit, ballots: Ballots, member: Ints) -> Array:
+    """The same where a vote's score depends only on who met and who won: looked up block by block, nothing else is as long as the votes."""
+    from scipy.sparse import csr_array
+
+    size = len(ballots.models)
+    pair = np.arange(size * size)
+    left, right = pair // size, pair % size
+    expected, _ = fitted.expected(left, right, np.zeros((len(pair), 0)))
+    residual = np.nan_to_num(SHARE_A[None, :] - expected[:, None]).reshape(-1)
+    values = np.column_stack([residual, -residual])
+    places = np.repeat(np.column_stack([left, right]).astype(np.int32), len(SHARE_A), axis=0)
+    cell = ((ballots.a * size + ballots.b) * len(SHARE_A) + ballots.winner).astype(np.int32)
+    order, starts = _grouped(member)
+    cell = cell[order]
+
+    def outer(part: int) -> Array:
+        def blocks() -> Iterator[Any]:
+            for first in range(part * _BLOCK, len(starts) - 1, _THREADS * _BLOCK):
+                bounds = starts[first : first + _BLOCK + 1]
+                found = cell[bounds[0] : bounds[-1]]
+                shape = (len(bounds) - 1, size)
+                yield csr_array((values[found].reshape(-1), places[found].reshape(-1), 2 * (bounds - bounds[0])), shape=shape)
+
+        return _outer(blocks(), size)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        meat: Array = sum(pool.map(outer, range(_THREADS)), np.zeros((size, size)))
+    return meat
 
 
 def _grouped(member: Ints) -> tuple[Ints, Ints]:
@@ -241,9 +275,10 @@ def _grouped(member: Ints) -> tuple[Ints, Ints]:
 
     # A matrix of one entry per row, transposed: that is a counting sort, ten times as fast as argsort.
     n = len(member)
-    sorted_ = csr_array((np.ones(n, dtype=np.int8), member, np.arange(n + 1)), shape=(n, int(member.max()) + 1)).tocsc()
-    starts: Ints = np.unique(sorted_.indptr)
-    return sorted_.indices, starts
+    rows = np.arange(n + 1, dtype=np.int32 if n < 2**31 else np.int64)
+    sorted_ = csr_array((np.ones(n, dtype=np.int8), member, rows), shape=(n, int(member.max()) + 1)).tocsc()
+    many = np.diff(sorted_.indptr)
+    return sorted_.indices, np.concatenate([[0], np.cumsum(many[many > 0])])
 
 
 def _single(ballots: Ballots, residual: Array, extra: Array) -> Array:

@@ -80,7 +80,7 @@ def _of_store(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
             raise ArenaError(f"--category {choice.category}: no prompt has been labelled; 'arena label --judge ID' has a model do it")
         counts = store.counts()
         columns = bool(method.style) or method.weights == "pairing"
-        ballots = store.ballots(voter=choice.voter, columns=columns, counted=method.counted, where=where)
+        ballots = store.ballots(voter=choice.voter, columns=columns, counted=method.counted, by_voter=method.by_voter, where=where)
     return ballots, _summary(counts.n_votes, counts.n_unrated, ballots)
 
 

@@ -129,6 +129,11 @@ class Method:
         return self.name != "elo" and self.cluster == "none" and not self.style and self.weights == "none"
 
     @property
+    def by_voter(self) -> bool:
+        """Whether votes and who cast them are enough: neither order nor prompt nor any measure of an answer is asked about."""
+        return self.name != "elo" and self.cluster == "voter" and not self.style and self.weights == "none"
+
+    @property
     def plain(self) -> bool:
         """Whether the ratings alone are estimated, from counted votes."""
         return self.name == "bt" and not self.position and not self.style

@@ -226,15 +226,24 @@ class Store:
         """The rated votes in the order they were cast: all that online Elo needs."""
         return [Outcome(*row) for row in self._read("outcomes")]
 
-    def ballots(self, *, voter: str | None = None, columns: bool = False, counted: bool = False, where: "Rule | None" = None) -> "Ballots":
+    def ballots(
+        self,
+        *,
+        voter: str | None = None,
+        columns: bool = False,
+        counted: bool = False,
+        by_voter: bool = False,
+        where: "Rule | None" = None,
+    ) -> "Ballots":
         """The rated votes as columns of numbers, in the order they were cast: all that any rating needs.
 
         Of one `voter`, and of the battles that a category's rule admits; `columns` brings along the pairs' probabilities and the
-        measures of both answers; `counted` makes one row of equal votes, without order, voters and prompts.
+        measures of both answers; `counted` makes one row of equal votes, without order, voters and prompts; `by_voter` leaves out order and
+        prompts, which takes a third off the time of ten million.
         """
         from arena.ballots import ballots_from_columns
 
-        name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots"
+        name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots_by_voter" if by_voter else "ballots"
         sql, parameters = statements()[name], [voter]
         if where is not None:
             sql, parameters = f"{sql} AND s.vote_order IN ({where.sql})", [voter, *where.parameters]

@@ -72,7 +72,7 @@ def ours(path: Path, rounds: int) -> dict[str, tuple[float, float]]:
         figures = {
             "query": best_of(rounds, store.ballots),
             "ranks, independent intervals": best_of(rounds, lambda: rate(store.ballots(counted=True))),
-            "ranks, clustered by voter": best_of(rounds, lambda: rate(store.ballots(), Method(cluster="voter"))),
+            "ranks, clustered by voter": best_of(rounds, lambda: rate(store.ballots(by_voter=True), Method(cluster="voter"))),
         }
         figures["peak memory, GB"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,) * 2
         if len(ballots) <= 1_000_000:

@@ -81,6 +81,12 @@ FROM ballots AS s
 WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
+-- name: ballots_by_voter
+SELECT s.model_a, s.model_b, s.winner, s.voter
+FROM ballots AS s
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
+
 -- name: ballots_counted
 SELECT s.model_a, s.model_b, s.winner, count(*) AS votes
 FROM ballots AS s
