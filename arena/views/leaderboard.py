@@ -10,7 +10,7 @@ import streamlit as st
 
 from arena.ballots import BOTH_BAD
 from arena.battle import Arena, current
-from arena.categories import own_rules, rule, rules
+from arena.categories import own_rules, questions, rule, rules
 from arena.errors import ArenaError
 from arena.ratings import Board, Method, Rating, Term, rate
 from arena.views import frame
@@ -68,10 +68,10 @@ def _board(_arena: Arena, votes: str, method: Literal["bt", "davidson", "elo"], 
 
 def _categories(arena: Arena) -> list[str]:
     try:
-        own = own_rules(arena.results)
+        own = [*own_rules(arena.results), *(name for name in questions(arena.results) if arena.store.n_judged(name))]
     except ArenaError as error:
         st.warning(str(error))
-        own = {}
+        own = []
     return [EVERYTHING, *rules(), *own]
 
 
@@ -87,7 +87,7 @@ def table(rated: Sequence[Rating]) -> str:
     bad, fragile = any(row.n_both_bad for row in rated), any(row.n_to_flip is not None for row in rated)
     body = "".join(_row(row, low, span, bad=bad, fragile=fragile) for row in rated)
     interval = f'<th class="bar">95 % interval <span>{low:.0f} – {high:.0f}</span></th>' if any(row.rating_lower for row in rated) else ""
-    more = '<th class="num">Both bad</th>' * bad + f'<th class="num" title="{_FLIP}">To flip</th>' * fragile
+    more = '<th class="num">Both bad</th>' * bad + f'<th class="num flip" title="{_FLIP}">To flip</th>' * fragile
     head = f'<tr><th class="num">Rank</th><th>Model</th><th class="num">Rating</th>{interval}<th class="num">Votes</th>{more}</tr>'
     return f'<table class="board"><thead>{head}</thead><tbody>{body}</tbody></table>'
 
@@ -114,7 +114,7 @@ def _row(row: Rating, low: float, span: float, *, bad: bool, fragile: bool) -> s
         bar = f'<i style="left:{left:.2f}%;width:{width:.2f}%"></i><b style="left:{dot:.2f}%"></b>'
         cells += f'<td class="bar" title="{label}"><div role="img" aria-label="{label}">{bar}</div></td>'
     more = f'<td class="num">{row.both_bad_share or 0:.0%}</td>' * bad
-    more += f'<td class="num" title="{_FLIP}">{"" if row.n_to_flip is None else f"{row.n_to_flip:,}"}</td>' * fragile
+    more += f'<td class="num flip" title="{_FLIP}">{"" if row.n_to_flip is None else f"{row.n_to_flip:,}"}</td>' * fragile
     return f'<tr>{cells}<td class="num">{row.n_battles:,}</td>{more}</tr>'
 
 
@@ -124,6 +124,9 @@ def _explanation(method: str, n_unrated: int, n_both_bad: int) -> str:
     elif method == "davidson":
         text = "Ties have a parameter of their own: 400 points are odds of ten to one among the votes that decide."
     else:
-        text = "Models share a rank when their intervals overlap; the small figures are the best and worst rank the votes allow."
+        text = (
+            "Models share a rank when their intervals overlap; the small figures are the best and worst rank the votes allow. "
+            '<span class="flip">To flip: so many votes, dropped, would put the next model above.</span>'
+        )
     left_out = [f"{count:,} {what}" for count, what in ((n_both_bad, "“both bad”"), (n_unrated, "unrated")) if count]
     return text + (f" Left out: {' and '.join(left_out)}." if left_out else "")
