@@ -89,7 +89,7 @@ def openai_event(answer: Answer, data: bytes, at_s: float) -> str:
 
 
 def _plain_token(event: dict[str, Any]) -> str | None:
-    """The text of what nearly every event is, one chat token and nothing else; None for all others. It halves the cost of reading."""
+    """The text of what nearly every event is, one chat token and nothing else; None for all others. It takes a fifth off reading."""
     choices = event.get("choices")
     if type(choices) is not list or not choices or event.get("error") or event.get("usage"):
         return None
