@@ -71,8 +71,10 @@ def label(store: Store, judge: Endpoint, category: str, question: str, *, limit:
                 completion = await client.ask(judge, Request.user(text, temperature=0.0, max_tokens=1_000))
                 verdict = verdict_of(completion)
                 found.counts[verdict] += 1
-                known = found.cost_usd is not None and completion.cost_usd is not None
-                found.cost_usd = (found.cost_usd or 0.0) + (completion.cost_usd or 0.0) if known or verdict == "failed" else None
+                if verdict != "failed" and completion.cost_usd is None:
+                    found.cost_usd = None
+                elif found.cost_usd is not None:
+                    found.cost_usd += completion.cost_usd or 0.0
                 if verdict in ("yes", "no"):
                     rows.append((prompt, verdict == "yes"))
                     if len(rows) >= _GROUP:

@@ -20,7 +20,9 @@ from evals.errors import TaskError
 from serving.client import Exchange, completion_of, prepare
 from serving.completion import Completion, Request
 from serving.endpoints import Endpoint
+from serving.errors import Unreachable
 from serving.prices import cost_usd
+from serving.reading import without_secrets
 from serving.wires import POST
 
 if TYPE_CHECKING:
@@ -44,14 +46,30 @@ class BatchAsker(Asker):
     told: Callable[[str], None] = log.info
     sleep: Callable[[float], None] = time.sleep
     _reserved_usd: dict[int, float] = field(default_factory=dict)
+    _earlier: list[tuple[str, set[str]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What this process submits itself is collected at once: only earlier batches are looked for.
+        self._earlier = list(self._read_log())
 
     def _ask_left(self, left: Sequence[tuple[int, Request]], answers: dict[int, Completion]) -> None:
+        from openai import OpenAIError
+
+        try:
+            self._ask_in_batches(left, answers)
+        except OpenAIError as error:
+            told = without_secrets(" ".join(str(error).split()), tuple(filter(None, [self.endpoint.api_key()])))[:300]
+            raise Unreachable(f"endpoint '{self.endpoint.id}': its Batch API says: {told}; 'evals run … --resume' goes on") from None
+
+    def _ask_in_batches(self, left: Sequence[tuple[int, Request]], answers: dict[int, Completion]) -> None:
         client = _client(self.endpoint)
-        for batch_id, known in self._earlier_batches():
+        for batch_id, known in self._earlier:
             ours = [(index, request) for index, request in left if index not in answers and _custom_id(request, index) in known]
             if ours:
                 # What a batch did not answer then is put into another now.
                 self._collect(client, batch_id, ours, answers, last=False)
+                # Each answer is given once, so that an equal request of another task gets one of its own.
+                known -= {_custom_id(request, index) for index, request in ours}
         waiting = self._within_budget([(index, request) for index, request in left if index not in answers], answers)
         for path, part in _parts(self.endpoint, waiting):
             self._collect(client, self._submit(client, path, part), part, answers, last=True)
@@ -75,15 +93,19 @@ class BatchAsker(Asker):
         batch = client.batches.create(input_file_id=uploaded.id, endpoint=_batch_path(path), completion_window="24h")  # type: ignore[arg-type]
         record = {"endpoint": self.endpoint.id, "batch_id": batch.id, "custom_ids": [_custom_id(request, index) for index, request in part]}
         with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            # A line that a crash cut stays a line of its own.
+            file.write("\n" + json.dumps(record) + "\n")
         self.told(f"{self.endpoint.id}: batch {batch.id} of {len(part):,} requests")
         return batch.id
 
-    def _earlier_batches(self) -> Iterator[tuple[str, set[str]]]:
-        """Batches that an earlier part of this run submitted."""
+    def _read_log(self) -> Iterator[tuple[str, set[str]]]:
+        """Batches that an earlier part of this run submitted; a line that a crash cut tells of none."""
         if self.log_path.is_file():
             for line in self.log_path.read_text(encoding="utf-8").splitlines():
-                record = json.loads(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
                 if record["endpoint"] == self.endpoint.id:
                     yield record["batch_id"], set(record["custom_ids"])
 

@@ -131,7 +131,7 @@ class Prompter:
         for place in places:
             question = f"{self.task.doc_to_text(pool[place])}\n\n{self.prompting.instruction or _REASON}"
             asked.append(like.model_copy(update=_content(like, self.prompting.system, [], question)))
-        completions = ask_all([Request.model_validate(request.model_dump()) for request in asked])
+        completions = ask_all(asked)
         right = {}
         for place, completion in zip(places, completions, strict=True):
             if completion.status == "ok" and self._is_right(pool[place], completion.text):

@@ -106,7 +106,7 @@ def run_suite(
             config=plan.config,
         )
     write_run(run.model_copy(update={"finished_at": None}), run_folder)
-    spent_usd = 0.0 if resume is None else sum(one.cost_usd or 0.0 for found in answers.values() for one in found)
+    spent_usd = 0.0 if resume is None else _spent_usd(plan, answers)
     budget = None if suite.max_usd is None else Budget(suite.max_usd, spent_usd=spent_usd)
     held = {name: Held.of(found) for name, found in answers.items()}
     with completions_log(run_folder) as record:
@@ -183,10 +183,17 @@ def plan_run(suite: Suite, parts: tuple[Part, ...], *, folder: Path, results: Pa
     paths = {name: find_task(name, folder) for part in parts for name in part.tasks}
     tasks = {name: load_task(path, name) for name, path in paths.items()}
     for part in parts:
+        _check_prompting(part, [tasks[name] for name in part.tasks])
         _check_tasks([tasks[name] for name in part.tasks], [endpoints[name] for name in part.endpoints])
     if suite.max_usd is not None:
         check_priced(endpoints.values())
     return Plan(suite, parts, endpoints, tasks, _config(suite, parts, endpoints, paths))
+
+
+def _spent_usd(plan: Plan, answers: Mapping[str, list[Completion]]) -> float:
+    """What these answers cost; those of recordings were paid for by others."""
+    paid = [name for name, endpoint in plan.endpoints.items() if endpoint.wire != "recorded"]
+    return sum(one.cost_usd or 0.0 for name in paid for one in answers.get(name, ()))
 
 
 def _resumed(plan: Plan, folder: Path) -> tuple[Run, Path]:
@@ -285,6 +292,11 @@ def model_of(
 
     asker.on_done = arrived
     return EndpointLM(asker, part.parameters, begins, None if way is None else Prompter(way, task, seed))
+
+
+def _check_prompting(part: Part, tasks: list[Any]) -> None:
+    if part.prompting and (scored := next((task for task in tasks if task.OUTPUT_TYPE != "generate_until"), None)) is not None:
+        raise TaskError(f"task '{scored.task_name}' compares log-probabilities, which no prompting changes; leave it out, or prompting:")
 
 
 def _check_tasks(tasks: list[Any], endpoints: list[Endpoint]) -> None:

@@ -14,6 +14,7 @@ from evals.budget import Budget
 from evals.errors import TaskError
 from serving.completion import Completion, Request
 from serving.endpoints import Endpoint, Price
+from serving.errors import Unreachable
 
 PRICE = Price(input_usd_per_mtok=2.0, output_usd_per_mtok=8.0, batch_input_usd_per_mtok=1.0, batch_output_usd_per_mtok=4.0)
 
@@ -148,3 +149,23 @@ def test_the_budget_holds_for_a_batch(server: BatchServer, tmp_path: Path) -> No
 def test_an_endpoint_without_a_batch_api_is_refused() -> None:
     with pytest.raises(TaskError, match="'claude'.*leave --batch out"):
         check_batch([Endpoint(id="claude", wire="anthropic", model="m", base_url="https://api.example/v1")])
+
+
+def test_an_api_that_fails_is_one_clear_line_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_server import ModelServer, problem
+
+    monkeypatch.setenv("BATCH_KEY", "sk-batch-0123456789abcdef")
+    with ModelServer(problem("401 Unauthorized", "wrong key sk-batch-0123456789abcdef")) as server:
+        endpoint = server.endpoint("api", api_key_env="BATCH_KEY")
+        refused = BatchAsker(endpoint, lambda completion: None, log_path=tmp_path / "batches.jsonl")
+        # Its body is no JSON, which this server cannot answer: either way the package raises, and no traceback must reach a person.
+        with pytest.raises(Unreachable, match="'api': its Batch API says: .*--resume") as told:
+            refused.ask_all([Request.user("a")])
+    assert "sk-batch" not in str(told.value)
+
+
+def test_a_line_that_a_crash_cut_hides_no_other_batch(server: BatchServer, tmp_path: Path) -> None:
+    (tmp_path / "batches.jsonl").write_text('{"endpoint": "api", "batch_id": "bat')
+    assert asker(server, tmp_path, []).ask_all([Request.user("a")])[0].text == "aa"
+    assert asker(server, tmp_path, []).ask_all([Request.user("a")])[0].text == "aa"
+    assert len(server.batches) == 1
