@@ -24,6 +24,7 @@ class BatchServer:
 
     def __init__(self, answers: Any) -> None:
         self.answers, self.looks_needed, self.status = answers, 3, "completed"
+        self.refusal: dict[str, Any] | None = None
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         server = self
@@ -33,15 +34,18 @@ class BatchServer:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if server.refusal is not None:
+                    self.reply(server.refusal, status=401)
+                    return
                 self.reply(server.upload(body) if self.path.endswith("/files") else server.create(json.loads(body)))
 
             def do_GET(self) -> None:
                 name = self.path.split("/")[3]
                 self.reply(server.files[name] if self.path.endswith("/content") else server.look(name))
 
-            def reply(self, content: Any) -> None:
+            def reply(self, content: Any, status: int = 200) -> None:
                 data = (content if isinstance(content, str) else json.dumps(content)).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -151,16 +155,15 @@ def test_an_endpoint_without_a_batch_api_is_refused() -> None:
         check_batch([Endpoint(id="claude", wire="anthropic", model="m", base_url="https://api.example/v1")])
 
 
-def test_an_api_that_fails_is_one_clear_line_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model_server import ModelServer, problem
-
+def test_an_api_that_refuses_is_one_clear_line_without_the_key(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BATCH_KEY", "sk-batch-0123456789abcdef")
-    with ModelServer(problem("401 Unauthorized", "wrong key sk-batch-0123456789abcdef")) as server:
-        endpoint = server.endpoint("api", api_key_env="BATCH_KEY")
-        refused = BatchAsker(endpoint, lambda completion: None, log_path=tmp_path / "batches.jsonl")
-        # Its body is no JSON, which this server cannot answer: either way the package raises, and no traceback must reach a person.
-        with pytest.raises(Unreachable, match="'api': its Batch API says: .*--resume") as told:
-            refused.ask_all([Request.user("a")])
+    server.refusal = {"error": {"message": "no batches for sk-batch-0123456789abcdef"}}
+    endpoint = Endpoint(id="api", wire="openai", model="m", base_url=server.url, api_key_env="BATCH_KEY")
+    refused = BatchAsker(endpoint, lambda completion: None, log_path=tmp_path / "batches.jsonl")
+    with pytest.raises(Unreachable, match=r"'api': its Batch API says: .*no batches for \[key\].*--resume") as told:
+        refused.ask_all([Request.user("a")])
     assert "sk-batch" not in str(told.value)
 
 
