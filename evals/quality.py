@@ -85,43 +85,33 @@ def run_suite(
     plan = plan_run(suite, tuple(parts), folder=folder, results=results)
     if batch:
         check_batch(plan.endpoints.values())
-    answers: dict[str, list[Completion]] = {}
-    if resume is not None:
-        run, run_folder = _resumed(plan, resume)
-        for completion in answers_in(run_folder, mend=True):
-            answers.setdefault(completion.endpoint, []).append(completion)
+    resumed = None if resume is None else _resumed(plan, resume)
     check_reachable_all(plan.endpoints.values())
-    if resume is None:
-        answers = {name: earlier_answers(endpoint, results) for name, endpoint in plan.endpoints.items()} if cache else {}
-        started_at = now()
-        run_id, run_folder = new_run_folder(suite.name, started_at, results, out)
-        run = Run(
-            run_id=run_id,
-            suite=suite.name,
-            endpoints=tuple(plan.endpoints),
-            started_at=started_at,
-            git_commit=git_commit(),
-            versions=versions(),
-            seed=suite.seed,
-            config=plan.config,
-        )
-    write_run(run.model_copy(update={"finished_at": None}), run_folder)
-    spent_usd = 0.0 if resume is None else _spent_usd(plan, answers)
-    budget = None if suite.max_usd is None else Budget(suite.max_usd, spent_usd=spent_usd)
-    held = {name: Held.of(found) for name, found in answers.items()}
+    run, run_folder = resumed or _begun(plan, results, out)
+    # Whoever writes the log has the run: a second process is refused before it reads or mends anything.
     with completions_log(run_folder) as record:
+        answers: dict[str, list[Completion]] = {}
+        if resume is not None:
+            for completion in answers_in(run_folder, mend=True):
+                answers.setdefault(completion.endpoint, []).append(completion)
+        elif cache:
+            answers = {name: earlier_answers(endpoint, results) for name, endpoint in plan.endpoints.items()}
+        write_run(run.model_copy(update={"finished_at": None}), run_folder)
+        spent_usd = 0.0 if resume is None else _spent_usd(plan, answers)
+        budget = None if suite.max_usd is None else Budget(suite.max_usd, spent_usd=spent_usd)
+        held = {name: Held.of(found) for name, found in answers.items()}
         how: dict[str, Any] = {"budget": budget, "concurrency": suite.concurrency, "attempts": suite.attempts, "copy_held": resume is None}
         kind = partial(BatchAsker, log_path=run_folder / "batches.jsonl") if batch else Asker
         askers = {name: kind(one, record, held=held.get(name) or Held(), **how) for name, one in plan.endpoints.items()}
         samples, scores = _ask_parts(plan, askers, run.run_id, on_progress)
-    lateness_s = sorted(late for asker in askers.values() for late in asker.lateness_s)
-    finished = {
-        "finished_at": now(),
-        "n_held": sum(asker.held.taken for asker in askers.values()),
-        "n_not_asked": budget.refused if budget else 0,
-        "client_lateness_p99_s": lateness_s[int(0.99 * (len(lateness_s) - 1))] if lateness_s else None,
-    }
-    return _written(run.model_copy(update=finished), run_folder, samples, scores)
+        lateness_s = sorted(late for asker in askers.values() for late in asker.lateness_s)
+        finished = {
+            "finished_at": now(),
+            "n_held": sum(asker.held.taken for asker in askers.values()),
+            "n_not_asked": budget.refused if budget else 0,
+            "client_lateness_p99_s": lateness_s[int(0.99 * (len(lateness_s) - 1))] if lateness_s else None,
+        }
+        return _written(run.model_copy(update=finished), run_folder, samples, scores)
 
 
 def rescore_run(
@@ -188,6 +178,23 @@ def plan_run(suite: Suite, parts: tuple[Part, ...], *, folder: Path, results: Pa
     if suite.max_usd is not None:
         check_priced(endpoints.values())
     return Plan(suite, parts, endpoints, tasks, _config(suite, parts, endpoints, paths))
+
+
+def _begun(plan: Plan, results: Path, out: Path | None) -> tuple[Run, Path]:
+    """A new run and its folder. Raises RunExists."""
+    started_at = now()
+    run_id, folder = new_run_folder(plan.suite.name, started_at, results, out)
+    run = Run(
+        run_id=run_id,
+        suite=plan.suite.name,
+        endpoints=tuple(plan.endpoints),
+        started_at=started_at,
+        git_commit=git_commit(),
+        versions=versions(),
+        seed=plan.suite.seed,
+        config=plan.config,
+    )
+    return run, folder
 
 
 def _spent_usd(plan: Plan, answers: Mapping[str, list[Completion]]) -> float:

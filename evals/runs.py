@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from evals.errors import RunExists, UnknownRun
+from evals.errors import CannotResume, RunExists, UnknownRun
 from serving.completion import ANSWERED, Completion, Status
 from serving.documents import Noun, parse_document, write_text_atomically
 from serving.errors import did_you_mean
@@ -137,8 +137,18 @@ def write_lines(path: Path, nouns: Iterable[Noun]) -> None:
 
 @contextmanager
 def completions_log(folder: Path) -> Iterator[Callable[[Completion], None]]:
-    """A function that appends one completion to completions.jsonl and flushes it."""
-    with (folder / "completions.jsonl").open("a", encoding="utf-8") as file:
+    """A function that appends one completion to completions.jsonl and flushes it.
+
+    The file is locked while it is open (the lock goes with the process, however it ends). Raises CannotResume where another has it.
+    """
+    import fcntl
+
+    path = folder / "completions.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotResume(f"{path} is being written by another process: wait for that run, or stop it") from None
 
         def record(completion: Completion) -> None:
             file.write(completion.to_line() + "\n")

@@ -18,7 +18,7 @@ from sums import adds, asked_number, run_sums, sums_task
 from evals.errors import CannotResume, TaskError, UnknownRun
 from evals.quality import rescore_run
 from evals.resuming import answers_in
-from evals.runs import read_run
+from evals.runs import completions_log, read_run
 from serving.endpoints import Price
 
 N = 120
@@ -142,6 +142,20 @@ def test_a_run_that_did_not_finish_says_how_to_go_on(tmp_path: Path, results: Pa
     _unfinish(files.folder)
     with pytest.raises(UnknownRun, match=f"--resume {files.run.run_id}"):
         read_run(files.folder)
+
+
+def test_a_run_under_way_is_not_resumed_by_a_second_process(tmp_path: Path, results: Path) -> None:
+    folder = sums_task(tmp_path / "tasks").parent
+    with ModelServer(adds) as server:
+        files = run_sums(server, folder, results)
+        _unfinish(files.folder)
+        path = files.folder / "completions.jsonl"
+        half_written = path.read_bytes()[:-20]
+        path.write_bytes(half_written)
+        with completions_log(files.folder), pytest.raises(CannotResume, match="being written by another process"):
+            run_sums(server, folder, results, resume=files.folder)
+        assert path.read_bytes() == half_written, "what the other process is writing was mended"
+        assert run_sums(server, folder, results, resume=files.folder).run.n_held == 9
 
 
 def test_the_cache_holds_the_answers_of_the_very_same_endpoint_only(tmp_path: Path, results: Path) -> None:
