@@ -4,6 +4,7 @@ Each room's `cli.py` makes its typer app with `new_command` and exposes `main = 
 remedy, 2 wrong usage, 130 interrupted. Nothing heavy is imported here: `--help` must answer within .3 s.
 """
 
+import errno
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ from serving.errors import BakeoffError
 Results = Annotated[Path, typer.Option("--results", envvar="BAKEOFF_RESULTS", help="Folder of runs, votes, datasets, trainings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")]
 RESULTS = Path("results")
+# A disk that takes no more is the person's to mend, whatever was being written.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 def new_command(help: str) -> typer.Typer:
@@ -41,6 +44,11 @@ def entry(app: typer.Typer) -> Callable[[], None]:
             # The reader (head, less) has gone: that is no error of ours. Keep the interpreter from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            fail(f"{where}{error.strerror}: what was written before is kept; make room (or name another --results) and run it again")
 
     return main
 

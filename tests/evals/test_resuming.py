@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from evals.errors import CannotResume, TaskError, UnknownRun
 from evals.quality import rescore_run
 from evals.resuming import answers_in
 from evals.runs import completions_log, read_run
-from serving.endpoints import Price
+from serving.endpoints import Price, register
 
 N = 120
 SUITE = "name: sums\ntasks: [sums.yaml]\nendpoints: [adder]\nconcurrency: 4\n"
@@ -156,6 +157,29 @@ def test_a_run_under_way_is_not_resumed_by_a_second_process(tmp_path: Path, resu
             run_sums(server, folder, results, resume=files.folder)
         assert path.read_bytes() == half_written, "what the other process is writing was mended"
         assert run_sums(server, folder, results, resume=files.folder).run.n_held == 9
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_no_answer(tmp_path: Path, results: Path) -> None:
+    folder = sums_task(tmp_path / "tasks", n=N).parent
+    (folder / "suite.yaml").write_text(SUITE)
+    out = tmp_path / "full"
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    with ModelServer(adds) as server:
+        register(server.endpoint("adder"), results)
+        command = [sys.executable, "-m", "evals.cli", "run", str(folder / "suite.yaml"), "--results", str(results), "--out", str(out)]
+        full = subprocess.run(command, capture_output=True, text=True, preexec_fn=little_room)
+        assert full.returncode == 1 and "Traceback" not in full.stderr
+        assert "error: File too large: what was written before is kept" in full.stderr
+        kept = len(answers_in(out))
+        assert 0 < kept < N
+        done = start(folder, results, "--resume", str(out)).wait(60)
+        asked = len(server.requests)
+    assert done == 0 and read_run(out).run.n_held == kept
+    # Again only what was in flight, four at a time, when there was no room for it.
+    assert asked <= N + 4 + 1
 
 
 def test_the_cache_holds_the_answers_of_the_very_same_endpoint_only(tmp_path: Path, results: Path) -> None:
