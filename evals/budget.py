@@ -2,8 +2,9 @@
 
     max_usd: 5.00        in a suite, or evals run SUITE --max-usd 5
 
-The worst case of a request is its longest answer (`max_tokens`) and as many input tokens as its text can have. Both learn from what the
-server counted. What is in flight is reserved, so that a thousand requests at once cannot exceed it together.
+The worst case of a request is its longest answer (`max_tokens`) and as many input tokens as its text can have. What is in flight is
+reserved, so that a thousand requests at once cannot exceed the limit together. Where a request states no `max_tokens`, half as much again
+as the longest answer so far is set aside: the one that is longer still may exceed the limit by the difference.
 """
 
 from collections.abc import Iterable
