@@ -136,7 +136,8 @@ class Prompter:
         for place, completion in zip(places, completions, strict=True):
             if completion.status == "ok" and self._is_right(pool[place], completion.text):
                 right[place] = completion.text
-        return right, completions
+        # An example that failed is left out; the question that it was meant for can be answered all the same.
+        return right, [completion for completion in completions if completion.answered]
 
     def _votes(self, doc: dict[str, Any], request: Request, examples: list[tuple[str, str]]) -> Iterator[_Vote]:
         for order in self._orders(doc):

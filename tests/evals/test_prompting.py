@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_server import ModelServer, sse
+from model_server import ModelServer, problem, sse
 
 from evals.errors import TaskError
 from evals.measures import measures
@@ -154,9 +154,16 @@ def test_medprompt_shows_only_reasoning_that_came_out_right(tmp_path: Path, resu
     assert measure.n_requests == len(server.requests), "what the examples cost is on the bill"
 
 
-def test_votes_that_did_not_come_make_the_question_unanswered(tmp_path: Path, results: Path) -> None:
-    from model_server import problem
+def test_an_example_that_failed_makes_no_question_unanswered(tmp_path: Path, results: Path) -> None:
+    def fails_on_training(body: dict[str, Any]) -> list[bytes]:
+        return problem("400 Bad Request", "no") if body["messages"][-1]["content"].startswith("T ") else knows(body)
 
+    with ModelServer(fails_on_training) as server:
+        files = run(server, house(tmp_path / "t"), results, {"name": "med", "examples": 2, "reasoning": True})
+    assert (files.scores[0].value, files.scores[0].n, files.scores[0].n_failed) == (1.0, 8, 0)
+
+
+def test_votes_that_did_not_come_make_the_question_unanswered(tmp_path: Path, results: Path) -> None:
     def fails_on_q3(body: dict[str, Any]) -> list[bytes]:
         return problem("400 Bad Request", "no") if "Q 3:" in body["messages"][-1]["content"] else knows(body)
 
