@@ -73,7 +73,8 @@ def _fight(page: Any, url: str, frames: list[str]) -> tuple[str, list[str]]:
     names = page.locator(".side-head .name").all_inner_texts()
     # Blind means blind: the names were in nothing that the server sent before the vote.
     assert known and not [name for name in names if name in known]
-    assert page.locator(".st-key-live-model_a").count() == 0
+    # Streamlit takes away what a run no longer draws only when that run has ended: the names may come first.
+    page.locator(".st-key-live-model_a").wait_for(state="detached")
     return page.url.partition("?")[2], names
 
 
