@@ -20,6 +20,7 @@ from arena.errors import ArenaError
 from arena.ledger import changes
 from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
+from arena.settings import load_settings
 from arena.store import Store
 from arena.votes import Battle, Vote, Winner, new_id, now
 from serving.client import Client
@@ -30,7 +31,6 @@ from serving.errors import BakeoffError
 from serving.recorded import holds
 
 log = logging.getLogger("arena")
-LONGEST_PROMPT = 8_000
 _KEPT_ROUNDS = 2_000
 # An endpoint that failed is not drawn for this long, doubled with each failure in a row.
 _REST_S, _LONGEST_REST_S = 30.0, 1800.0
@@ -88,6 +88,7 @@ class Arena:
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
         self.policy = UNIFORM
+        self.settings = load_settings(results)
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
         self._ledger_gate = threading.Lock()
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
@@ -120,6 +121,10 @@ class Arena:
             self.policy = read_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
+        try:
+            self.settings = load_settings(self.results)
+        except BakeoffError as error:
+            log.error("settings not read again: %s", error)
         self._keep_ledger()
 
     def live(self) -> list[str]:
@@ -135,9 +140,9 @@ class Arena:
         """Begin a battle on `prompt`. Raises ArenaError when the prompt is empty, too long, or fewer than two endpoints can answer it."""
         if not prompt.strip():
             raise ArenaError("the prompt is empty; type a question")
-        if len(prompt) > LONGEST_PROMPT:
-            raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are taken")
         self.refresh()
+        if len(prompt) > (longest := self.settings.limits.prompt_characters):
+            raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
         request = Request(messages=(Message(role="user", content=prompt),))
         able = [name for name, endpoint in self.endpoints.items() if holds(endpoint, request)]
         if len(able) < 2:
