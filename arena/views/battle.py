@@ -1,10 +1,9 @@
 """The battle page: a prompt, two blind answers that grow side by side, a vote, then the names.
 
-The loop that tails the answers comes last in the script: a widget after it would not exist while it runs, and any click ends it.
+The loop that tails the answers (arena/views/tail.py) comes last in the script.
 """
 
 import html
-import time
 
 import streamlit as st
 
@@ -12,9 +11,9 @@ from arena.battle import Arena, Round, Side, current
 from arena.display import for_display
 from arena.errors import ArenaError
 from arena.views import frame
+from arena.views.tail import tail
 from arena.votes import Winner
 
-TICK_S = 0.1
 CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("model_a", "A is better", "1"),
     ("model_b", "B is better", "2"),
@@ -100,7 +99,7 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
             _new_battle()
         else:
             _vote_bar(arena, voter, round_)
-    _tail(round_, slots, revealed=vote is not None)
+    tail(round_, slots, revealed=vote is not None)
 
 
 def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
@@ -132,33 +131,6 @@ def _new_battle() -> None:
 
 def _leave() -> None:
     st.query_params.clear()
-
-
-def _tail(round_: Round, slots: list["st.delta_generator.DeltaGenerator"], *, revealed: bool) -> None:
-    shown = [""] * 2
-    while True:
-        ended = round_.ended
-        for index, (side, slot) in enumerate(zip(round_.sides, slots, strict=True)):
-            text = _body(side, revealed=revealed)
-            if text != shown[index]:
-                slot.markdown(text)
-                shown[index] = text
-        if ended:
-            break
-        time.sleep(TICK_S)
-    if f"ended-{round_.battle_id}" not in st.session_state:
-        # Once: run again, so that the vote bar is drawn live.
-        st.session_state[f"ended-{round_.battle_id}"] = True
-        st.rerun()
-
-
-def _body(side: Side, *, revealed: bool) -> str:
-    if side.completion is not None and not side.answered:
-        why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
-        return f"*This model gave no answer{for_display(why)}.*"
-    if not side.text:
-        return "*Thinking…*"
-    return for_display(side.text)
 
 
 def _side_head(letter: str, side: Side | None, *, won: bool) -> str:
