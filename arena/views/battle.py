@@ -82,7 +82,7 @@ def _start(arena: Arena, voter: str, prompt: str) -> None:
 
 def _fight(arena: Arena, voter: str, round_: Round) -> None:
     vote = arena.store.vote_of(round_.battle_id) if round_.ended else None
-    asked = (round_.request.messages or ())[-1].content
+    asked = round_.turn.asked
     st.html(f'<div class="prompt"><span>Prompt</span><div>{html.escape(asked)}</div></div>')
     slots = []
     for column, letter, side in zip(st.columns(2, gap="medium"), "AB", round_.sides, strict=True):
@@ -119,7 +119,7 @@ def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
 
 def _vote(arena: Arena, round_: Round, voter: str, winner: Winner) -> None:
     try:
-        arena.vote(round_, voter, winner)
+        arena.vote(round_, voter, winner, token=arena.vote_form(round_, voter))
     except ArenaError as error:
         st.session_state.problem = str(error)
 
