@@ -14,6 +14,7 @@ from arena.battle import Arena, current
 from arena.casting import REASONS, WHY_UNRATED, explain
 from arena.display import for_display
 from arena.errors import ArenaError
+from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
 from arena.views import frame
@@ -30,6 +31,7 @@ CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("tie", "Tie", "3"),
     ("both_bad", "Both are bad", "4"),
 )
+ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
 ICONS = {
     "code": ":material/code:",
     "creativity": ":material/brush:",
@@ -176,7 +178,7 @@ def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[
         key = f"side-{letter.lower()}{'-won' if won else ''}{'' if last else f'-{turn.number}'}"
         named = vote is not None or round_.mode != "blind"
         with column.container(border=True, height="stretch", key=key):
-            st.html(_side_head(letter, side, won=won, named=named))
+            st.html(_side_head(letter, side, won=won, named=named, rating=_ratings(current()).get(side.model) if vote and last else None))
             slot = st.empty()
             slots.append(slot)
             if not last:
@@ -203,6 +205,12 @@ def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
                 args=(arena, round_, voter, winner),
                 shortcut=shortcut if round_.votable else None,
             )
+    if round_.votable:
+        # A button has one key: these two, out of sight, take the arrows. Up and down go on scrolling.
+        with st.container(key="arrows"):
+            for winner, arrow in ARROWS.items():
+                st.button(arrow, key=f"arrow-{winner}", on_click=_vote, args=(arena, round_, voter, winner), shortcut=arrow)
+        st.html('<p class="keys">Keys: 1 to 4 vote, ← A, → B; Esc stops the answers, N starts anew.</p>')
 
 
 def _vote(arena: Arena, round_: Round, voter: str, winner: Winner) -> None:
@@ -276,12 +284,24 @@ def _leave() -> None:
     st.query_params.clear()
 
 
-def _side_head(letter: str, side: Side, *, won: bool, named: bool) -> str:
+@st.cache_data(ttl=60, show_spinner=False)
+def _ratings(_arena: Arena) -> dict[str, float]:
+    """The ratings of a minute ago at most: a fit for each vote would cost more than the battle."""
+    try:
+        ratings = bradley_terry(_arena.store.vote_counts())
+    except ArenaError:
+        return {}
+    return {rating.model: rating.rating for rating in ratings if rating.rating is not None}
+
+
+def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float | None = None) -> str:
     if not named:
         return f'<div class="side-head"><b>{letter}</b><span>Model {letter}</span></div>'
     facts = []
     if side.completion is None:
         return f'<div class="side-head"><b>{letter}</b><span class="name">{html.escape(side.model)}</span></div>'
+    if rating is not None:
+        facts.append(f"rated {rating:.0f}")
     if side.completion.ttft_s is not None:
         facts.append(f"first word {side.completion.ttft_s:.2g} s")
     if side.completion.latency_s is not None:

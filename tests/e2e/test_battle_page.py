@@ -81,6 +81,15 @@ def test_escape_stops_both_and_the_vote_is_kept_unrated(address: str, tmp_path: 
         page.get_by_text("You found both bad. Thank you, the vote is kept, and not rated: an answer was stopped").wait_for()
 
 
+def test_an_arrow_votes_and_the_reveal_has_facts(address: str, tmp_path: Path):
+    with chromium(tmp_path / "voter") as page:
+        begin(page, address)
+        page.locator(".st-key-live-tie button:enabled").wait_for()
+        page.keyboard.press("ArrowRight")
+        page.get_by_text("You preferred B").wait_for()
+        page.locator(".side-head .facts").get_by_text("first word").first.wait_for()
+
+
 def test_two_seconds_offline_lose_nothing(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         begin(page, address)
