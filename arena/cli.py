@@ -11,7 +11,7 @@ from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_comm
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 @app.command()
@@ -140,8 +140,10 @@ app.command(name="audit")(audit_votes)
 app.command()(label)
 
 
-def _database(database: Path | None, results: Path) -> Path:
-    return database or results / "arena.duckdb"
+def _database(database: str | None, results: Path) -> Path | str:
+    from arena.database import locate
+
+    return locate(database, results)
 
 
 main = entry(app)

@@ -70,7 +70,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
-    database: Path,
+    database: Path | str,
     results: Path,
     demo: bool = False,
     speed: float | None = None,
@@ -88,14 +88,14 @@ def serve(
     from arena.battle import Arena, open_arena
     from arena.importers import seed_demo
     from arena.store import Store
-    from arena.voters import VoterCookie, load_secret
+    from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
 
     with claim_port(host, port) as listener, Store(database) as store:
         if demo and (seeded := seed_demo(store)):
-            say(f"seeded {database} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
-        secret = load_secret(database.with_suffix(".secret"))
+            say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
+        secret = store.secret()
         with open_arena(Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)):
             import streamlit
             from streamlit import config
