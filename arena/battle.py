@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from arena import metrics
 from arena.errors import ArenaError
+from arena.health import Pulse
 from arena.ledger import changes
 from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
@@ -89,6 +91,7 @@ class Arena:
         self.rounds: dict[str, Round] = {}
         self.policy = UNIFORM
         self.settings = load_settings(results)
+        self.pulse = Pulse()
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
         self._ledger_gate = threading.Lock()
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
@@ -152,6 +155,7 @@ class Arena:
         round_ = Round(new_id(), voter_id, request, (Side(model_a), Side(model_b)), probability, now(), self.policy.kind)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
+        metrics.battle_started()
         asyncio.run_coroutine_threadsafe(self._fight(round_), self._loop)
         return round_
 
@@ -181,16 +185,19 @@ class Arena:
             raise ArenaError("this battle belongs to another voter; start one of your own")
         if not round_.votable or round_.ready_at is None:
             raise ArenaError("this battle cannot be voted on: not both sides have answered")
-        return self.store.save_vote(
-            Vote(
-                vote_id=new_id(),
-                battle_id=round_.battle_id,
-                voter_id=voter_id,
-                winner=winner,
-                voted_at=now(),
-                dwell_s=time.monotonic() - round_.ready_at,
-            )
+        vote = Vote(
+            vote_id=new_id(),
+            battle_id=round_.battle_id,
+            voter_id=voter_id,
+            winner=winner,
+            voted_at=now(),
+            dwell_s=time.monotonic() - round_.ready_at,
         )
+        with metrics.acknowledging():
+            new = self.store.save_vote(vote)
+        if new:
+            metrics.vote_stored(winner, rated=vote.rated)
+        return new
 
     def _keep_ledger(self) -> None:
         with self._ledger_gate:
@@ -222,8 +229,10 @@ class Arena:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         async with Client(speed=self.speed) as self._client:
+            beat = asyncio.create_task(self.pulse.beat())
             self._started.set()
             await self._stop.wait()
+            beat.cancel()
             fights = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for fight in fights:
                 fight.cancel()
@@ -249,6 +258,7 @@ class Arena:
             for side in round_.sides:
                 side.completion = _failed(side.model, round_.request, "the battle could not be stored")
         round_.ready_at = time.monotonic()
+        metrics.battle_ended(voided=not round_.votable)
 
     async def _answer(self, side: Side, request: Request) -> Completion:
         endpoint = self.endpoints[side.model]
@@ -262,6 +272,7 @@ class Arena:
         else:
             self._failures.pop(side.model, None)
         side.completion = completion
+        metrics.completion_ended(completion, recorded=endpoint.wire == "recorded")
         return completion
 
     def _forget_old_rounds(self) -> None:

@@ -7,10 +7,11 @@
 A key that no code reads is refused. Who fights whom is another file's matter: results/pairing.yaml (arena/pairing.py).
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from serving.documents import Noun, read_document
 
@@ -27,6 +28,23 @@ class Limits(Noun):
     turns: int = Field(default=10, ge=1)
 
 
+class Metrics(Noun):
+    """Who may read /metrics: whoever sends the token that the environment variable `token_env` holds, or asks from one of `addresses`."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+    addresses: tuple[str, ...] = ()
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            try:
+                ip_network(address)
+            except ValueError:
+                raise ValueError(f"'{address}' is no address or network; write 127.0.0.1 or 10.0.0.0/8") from None
+        return addresses
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -37,6 +55,7 @@ class Settings(Noun):
     pace: Pace = "natural"
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
+    metrics: Metrics | None = None
 
 
 def load_settings(results: Path) -> Settings:

@@ -146,7 +146,19 @@ class Store:
             rows = [(number, entry.model, entry.event, _utc(entry.at), entry.detail) for number, entry in enumerate(entries, start=1)]
             self._submit(_Work(steps=[("insert_ledger", [list(column) for column in zip(*rows, strict=True)])]))
 
+    def write(self, steps: Sequence[tuple[str, list[Any]]]) -> None:
+        """Run these named statements with their parameters in one transaction; returns after the commit."""
+        self._submit(_Work(steps=list(steps)))
+
     # Reading
+
+    def rows(self, name: str, *parameters: Any) -> list[Row]:
+        """What a named statement finds."""
+        return self._read(name, *parameters)
+
+    def queue_length(self) -> int:
+        """How many writes wait for the writer."""
+        return self._queue.qsize()
 
     def ledger(self) -> list[Entry]:
         """What happened to the models, in order."""

@@ -203,6 +203,13 @@ UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f
 -- name: flags
 SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id
 
+-- name: touch
+INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
+ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
+
+-- name: heartbeats
+SELECT h.process, h.seen_at FROM heartbeats AS h ORDER BY h.seen_at DESC, h.process
+
 -- name: insert_ledger
 INSERT INTO ledger (entry, model, event, happened_at, detail)
 SELECT
