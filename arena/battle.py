@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from arena import metrics
+from arena.decisions import in_force
 from arena.errors import ArenaError
 from arena.health import Pulse
 from arena.ledger import changes
@@ -86,10 +87,12 @@ class Arena:
 
     def __init__(self, store: Store, *, results: Path, demo: bool, speed: float, secret: str) -> None:
         self.store, self.results, self.demo, self.speed, self.secret = store, results, demo, speed, secret
-        self.endpoints = contenders(load_endpoints(results), demo=demo)
+        # What the files say; `endpoints` and `policy` are what the operators' decisions make of it.
+        self.catalogue = contenders(load_endpoints(results), demo=demo)
+        self.endpoints = self.catalogue
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
-        self.policy = UNIFORM
+        self.stated = self.policy = UNIFORM
         self.settings = load_settings(results)
         self.pulse = Pulse()
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
@@ -116,18 +119,22 @@ class Arena:
         A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
         """
         try:
-            self.endpoints = contenders(load_endpoints(self.results), demo=self.demo)
+            self.catalogue = contenders(load_endpoints(self.results), demo=self.demo)
         except BakeoffError as error:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.policy = read_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = read_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
             self.settings = load_settings(self.results)
         except BakeoffError as error:
             log.error("settings not read again: %s", error)
+        try:
+            self.policy, self.endpoints = in_force(self.store, self.stated, self.catalogue)
+        except BakeoffError as error:
+            log.error("the operators' decisions not read again: %s", error)
         self._keep_ledger()
 
     def live(self) -> list[str]:
@@ -261,7 +268,8 @@ class Arena:
         metrics.battle_ended(voided=not round_.votable)
 
     async def _answer(self, side: Side, request: Request) -> Completion:
-        endpoint = self.endpoints[side.model]
+        # Of the files, not of those that may be drawn now: who was drawn before he was switched off still answers.
+        endpoint = self.catalogue[side.model]
         try:
             completion = await self._client.ask(endpoint, request, on_text=side.pieces.append)
         except BakeoffError as error:

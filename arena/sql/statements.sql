@@ -203,6 +203,15 @@ UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f
 -- name: flags
 SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id
 
+-- name: insert_decision
+INSERT INTO decisions (decision_id, endpoint, matter, value, until, reason, decided_by, decided_at)
+VALUES ($1, $2, $3, $4::DOUBLE PRECISION, $5::TIMESTAMP, $6, $7, $8)
+
+-- name: decisions
+SELECT d.decision_id, d.endpoint, d.matter, d.value, d.until, d.reason, d.decided_by, d.decided_at
+FROM decisions AS d
+ORDER BY d.decided_at, d.decision_id
+
 -- name: touch
 INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
 ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
