@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from serving.documents import Noun, read_document
 
@@ -45,6 +45,30 @@ class Metrics(Noun):
         return addresses
 
 
+class Admin(Noun):
+    """Who may open /admin (arena/operators.py): the password's holder, verified `emails`, whoever has `role` in the claim `roles`."""
+
+    password_hash: str | None = None
+    emails: tuple[str, ...] = ()
+    role: str | None = Field(default=None, min_length=1)
+    session_minutes: float = Field(default=30, gt=0, le=24 * 60)
+
+    @field_validator("password_hash")
+    @classmethod
+    def _is_a_hash(cls, hashed: str | None) -> str | None:
+        if hashed is not None:
+            from arena.passwords import parse
+
+            parse(hashed)
+        return hashed
+
+    @model_validator(mode="after")
+    def _lets_somebody_in(self) -> "Admin":
+        if not (self.password_hash or self.emails or self.role):
+            raise ValueError("nobody is let in: state password_hash, emails or role, or leave the section out")
+        return self
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -56,6 +80,7 @@ class Settings(Noun):
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
     metrics: Metrics | None = None
+    admin: Admin | None = None
 
 
 def load_settings(results: Path) -> Settings:

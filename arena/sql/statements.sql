@@ -212,6 +212,34 @@ SELECT d.decision_id, d.endpoint, d.matter, d.value, d.until, d.reason, d.decide
 FROM decisions AS d
 ORDER BY d.decided_at, d.decision_id
 
+-- name: lately
+-- Per endpoint since $1: answers asked for, those that failed, dollars, answers without a price.
+WITH sides AS (
+    SELECT completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT
+    c.endpoint, count(*),
+    sum(CASE WHEN c.status IN ('ok', 'truncated', 'refused') THEN 0 ELSE 1 END)::BIGINT,
+    coalesce(sum(c.cost_usd), 0)::DOUBLE PRECISION,
+    sum(CASE WHEN c.cost_usd IS NULL AND c.status IN ('ok', 'truncated', 'refused') THEN 1 ELSE 0 END)::BIGINT
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+GROUP BY c.endpoint
+ORDER BY c.endpoint
+
+-- name: failures_since
+WITH sides AS (
+    SELECT battle_id, created_at, completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT battle_id, created_at, completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT s.created_at, s.battle_id, c.endpoint, c.status, (c.document::JSON) ->> 'error'
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+WHERE c.status NOT IN ('ok', 'truncated', 'refused')
+ORDER BY s.created_at DESC, s.battle_id
+LIMIT 500
+
 -- name: touch
 INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
 ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
