@@ -89,6 +89,7 @@ def serve(
     from arena.health import Health
     from arena.importers import seed_demo
     from arena.store import Store
+    from arena.views.trouble import tell
     from arena.voters import VoterCookie, load_secret
     from serving.command import say
     from serving.listening import claim_port
@@ -106,7 +107,7 @@ def serve(
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
             middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
-            application = streamlit.App(script, routes=Health(arena).routes(), middleware=middleware)
+            application = streamlit.App(script, routes=Health(arena).routes(), middleware=middleware, on_script_error=tell)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
