@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arena.audit_command import audit_votes
+from arena.endpoint_command import decide_on_endpoint
 from arena.label_command import label
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
@@ -138,6 +139,15 @@ def import_(
 
 app.command(name="audit")(audit_votes)
 app.command()(label)
+app.command(name="endpoint")(decide_on_endpoint)
+
+
+@app.command(name="hash-password")
+def hash_password() -> None:
+    """Make the hash that lets an operator into the admin pages (results/arena.yaml)."""
+    from arena.passwords import ask_and_hash
+
+    ask_and_hash()
 
 
 def _database(database: Path | None, results: Path) -> Path:
