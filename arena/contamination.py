@@ -68,15 +68,10 @@ def benchmark_grams() -> Grams:
 
 
 def _grams(text: str) -> npt.NDArray[np.uint64]:
-    if text.count(" ") + text.count("\n") < 3 and len(text) < 60:
+    words = _WORD.findall(text.lower())
+    if len(words) < N_WORDS:
         return np.zeros(0, dtype=np.uint64)
-    # Python's own hash of a text differs from process to process, but not within one.
-    words = np.fromiter((hash(word) for word in _WORD.findall(text.lower())), dtype=np.int64).view(np.uint64)
-    n = len(words) - N_WORDS + 1
-    if n < 1:
-        return np.zeros(0, dtype=np.uint64)
-    grams = np.zeros(n, dtype=np.uint64)
-    for place in range(N_WORDS):
-        grams += words[place : place + n] * _FACTORS[place]
+    # Python's own hash of a text differs from process to process, but not within one. Sums and products are modulo 2^64.
+    grams = np.convolve(np.array(list(map(hash, words)), dtype=np.int64).view(np.uint64), _FACTORS, "valid")
     # The upper bits are what the table asks: mix the lower ones in.
     return (grams ^ (grams >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
