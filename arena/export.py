@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _FILES = ("train.jsonl", "test.jsonl")
 _RECORDS = "records.json"
+# Made once: json.dumps would make an encoder for every row.
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Audit(Noun):
@@ -157,7 +159,7 @@ def _walk(casts: Iterable[Cast], sieve: Sieve, spool: IO[bytes]) -> tuple[list[s
         if reason is not None:
             continue
         rows = rows_of(sieve.format, cast, clean)
-        line = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
+        line = "".join(_ENCODE(row) + "\n" for row in rows).encode("utf-8", "replace")
         spool.write(line)
         kept.places.append(len(votes) - 1)
         kept.n_bytes.append(len(line))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
+from trainers.check_command import check_recipe
 
 if TYPE_CHECKING:
     from trainers.record import Training
@@ -151,6 +152,7 @@ def _summary(training: "Training") -> str:
     return ", ".join(told)
 
 
+app.command(name="check")(check_recipe)
 main = entry(app)
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def check_lengths(recipe: Recipe, rows: Sequence[Row], tokenizer: Any, *, name: 
         return 0
     cut, lost = 0, []
     for number, row in enumerate(rows, start=1):
-        prompt, answers = _parts(row)
+        prompt, answers = parts(row)
         start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)) if prompt else 0
         longest = max(len(tokenizer.apply_chat_template(prompt + answer, return_dict=False)) for answer in answers)
         if start >= limit:
@@ -100,7 +100,7 @@ def for_dpo(rows: Sequence[Row]) -> list[Row]:
     return [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]
 
 
-def _parts(row: Row) -> tuple[list[Any], list[list[Any]]]:
+def parts(row: Row) -> tuple[list[Any], list[list[Any]]]:
     """(prompt, the answers to it) of a row of any format; of a conversation, all but the last turn is the prompt."""
     if "messages" in row:
         return row["messages"][:-1], [row["messages"][-1:]]
