@@ -21,7 +21,7 @@ METHODS = ("sft", "dpo")
 def check_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML in TRL's own keys, e.g. under trainers/recipes/.")],
     method: Annotated[Literal["sft", "dpo"] | None, typer.Option(help="By the recipe's folder (…/dpo/lora.yaml) where it says.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Dataset folder; goes before the recipe's.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder, file or hub id; goes before the recipe's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Endpoint that is up: does it render prompts to the same tokens?")] = None,
     results: Results = RESULTS,
