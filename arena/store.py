@@ -238,6 +238,13 @@ class Store:
             pair = None if battle.completions is None else (parsed(battle.completions[0]), parsed(battle.completions[1]))
             yield Record(battle, pair, vote)
 
+    def stream(self, name: str, *parameters: Any) -> Iterator[Row]:
+        """The rows of a statement, some thousands at a time: for what does not fit into memory."""
+        with self._cursor() as cursor:
+            found = cursor.execute(statements()[name], parameters)
+            while rows := found.fetchmany(5000):
+                yield from rows
+
     def _read(self, name: str, *parameters: Any) -> list[Row]:
         with self._cursor() as cursor:
             rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()

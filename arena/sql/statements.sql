@@ -355,3 +355,16 @@ SELECT s.token FROM shares AS s WHERE s.battle_id = $1
 
 -- name: shared_battle
 SELECT s.battle_id FROM shares AS s WHERE s.token = $1
+
+-- name: exported_answers
+-- In any order: their texts together may be larger than memory.
+SELECT c.completion_id, c.status, (c.document::JSON) ->> 'text' FROM completions AS c
+
+-- name: exported_votes
+SELECT
+    v.vote_id, v.battle_id, v.voter_id, v.winner, v.dwell_s, v.rated, f.reason, v.source,
+    b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+ORDER BY v.vote_order, v.vote_id
