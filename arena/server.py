@@ -22,7 +22,7 @@ LIGHT = {
     "borderColor": "#ddd3c4", "linkColor": "#8f3a12", "codeBackgroundColor": "#f4eee5", "codeTextColor": "#5b3a1e",
 }  # fmt: skip
 DARK = {
-    "primaryColor": "#c9652f", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
+    "primaryColor": "#bb5722", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
     "borderColor": "#40382f", "linkColor": "#f0a070", "codeBackgroundColor": "#211d19", "codeTextColor": "#f0c9a0",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {
