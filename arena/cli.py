@@ -86,12 +86,12 @@ def export(
     """Write the votes as a dataset to train on (train, test, card, audit), or votes, ratings and ledger as tables."""
     from arena.judgments import judges_of, read_judgments
     from arena.preferences import export_dpo, strictest
-    from arena.store import Store
+    from arena.reading import open_for_reading
     from arena.tables import TABLES, export_table
     from serving.endpoints import load_endpoints
 
     if format in TABLES:
-        with Store(_database(database, results), create=False) as store:
+        with open_for_reading(_database(database, results), results) as store:
             n_rows = export_table(store, format, out, force=force)
         say(f"{out}: {n_rows:,} rows")
         if as_json:
@@ -105,7 +105,7 @@ def export(
             read_judgments(votes, rated=True), out, outputs_trainable=lambda model: strictest(trainable.get(model), *judges), **rules
         )
     else:
-        with Store(_database(database, results), create=False) as store:
+        with open_for_reading(_database(database, results), results) as store:
             audit = export_dpo(store.voted(), out, outputs_trainable=trainable.get, **rules)
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in audit.dropped.items()) or "none"
     say(f"{out}: {audit.n_kept:,} of {audit.n_votes:,} votes: {audit.n_train:,} train, {audit.n_test:,} test; left out: {left_out}")
@@ -126,10 +126,10 @@ def import_(
 ) -> None:
     """Add votes that were cast elsewhere, all of the file or nothing."""
     from arena.importers import read_records
-    from arena.store import Store
+    from arena.reading import open_for_writing
 
     records = read_records(file, format)
-    with Store(_database(database, results)) as store:
+    with open_for_writing(_database(database, results), results, create=True) as store:
         added, total = store.save_all(records), store.count_votes()
     say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:

@@ -27,6 +27,12 @@ class Limits(Noun):
     turns: int = Field(default=10, ge=1)
 
 
+class Snapshots(Noun):
+    """Reading a running arena from elsewhere: `token_env` names the environment variable with the token, at both ends."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -37,6 +43,7 @@ class Settings(Noun):
     pace: Pace = "natural"
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
+    snapshots: Snapshots = Snapshots()
 
 
 def load_settings(results: Path) -> Settings:

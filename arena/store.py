@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from arena.database import first_line, open_database, statements
+from arena.database import first_line, look_at, open_database, statements, write_tables
 from arena.errors import ArenaError, UnknownBattle
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
@@ -155,6 +155,16 @@ class Store:
     def ledger_counts(self) -> list[Row]:
         """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
         return self._read("ledger_counts")
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Write every table to folder/<table>.parquet, all as of one moment; returns their names."""
+        with self._cursor() as cursor:
+            return write_tables(cursor, folder)
+
+    def look_at(self, folder: Path, tables: Sequence[str]) -> None:
+        """Make the tables of this (fresh) store views on the Parquet files of `folder`: it can then be read, not written."""
+        with self._cursor() as cursor:
+            look_at(cursor, folder, tables)
 
     def vote_rows(self) -> list[Row]:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
