@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arena.audit_command import audit_votes
+from arena.forget_command import forget, tidy
 from arena.label_command import label
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
@@ -138,6 +139,8 @@ def import_(
 
 app.command(name="audit")(audit_votes)
 app.command()(label)
+app.command()(forget)
+app.command()(tidy)
 
 
 def _database(database: Path | None, results: Path) -> Path:

@@ -95,6 +95,8 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.deletion import routes as deletion_routes
+    from arena.deletion import tidied
     from arena.importers import seed_demo
     from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
@@ -108,7 +110,9 @@ def serve(
         own = secrets.token_urlsafe(32)
         accepted = tokens(results, own)
         secret = load_secret(database.with_suffix(".secret"))
-        with open_arena(Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)):
+        arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
+        snapshots = Snapshots(store)
+        with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
             import streamlit
             from streamlit import config
 
@@ -116,7 +120,14 @@ def serve(
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
             middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
-            application = streamlit.App(script, routes=routes(Snapshots(store), accepted), middleware=middleware)
+            application = streamlit.App(
+                script,
+                routes=[
+                    *routes(snapshots, accepted),
+                    *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
+                ],
+                middleware=middleware,
+            )
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)

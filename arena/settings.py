@@ -33,6 +33,13 @@ class Snapshots(Noun):
     token_env: str | None = Field(default=None, min_length=1)
 
 
+class Retention(Noun):
+    """How long texts are kept: of any battle for `retention_days` (None: for good), of one never voted on for `abandoned_after_h` hours."""
+
+    retention_days: float | None = Field(default=None, gt=0)
+    abandoned_after_h: float | None = Field(default=72, gt=0)
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -44,6 +51,7 @@ class Settings(Noun):
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
     snapshots: Snapshots = Snapshots()
+    retention: Retention = Retention()
 
 
 def load_settings(results: Path) -> Settings:

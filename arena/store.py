@@ -146,7 +146,15 @@ class Store:
             rows = [(number, entry.model, entry.event, _utc(entry.at), entry.detail) for number, entry in enumerate(entries, start=1)]
             self._submit(_Work(steps=[("insert_ledger", [list(column) for column in zip(*rows, strict=True)])]))
 
+    def run(self, steps: Sequence[tuple[str, list[Any]]]) -> None:
+        """Run statements of sql/statements.sql (name, parameters) in one transaction, in the writer's turn."""
+        self._submit(_Work(steps=list(steps)))
+
     # Reading
+
+    def read(self, name: str, *parameters: Any) -> list[Row]:
+        """The rows of a statement of sql/statements.sql."""
+        return self._read(name, *parameters)
 
     def ledger(self) -> list[Entry]:
         """What happened to the models, in order."""
