@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from arena.database import look_at, open_database
 from arena.errors import ArenaError, StoreInUse
 from arena.settings import load_settings
 from arena.snapshots import is_table_name, notice_path, schema_number
@@ -118,12 +119,11 @@ def snapshot_of(running: Running) -> Iterator[Store]:
         for table in tables:
             with ask(running, f"/snapshot/{told['snapshot']}/{table}.parquet") as answer, (folder / f"{table}.parquet").open("wb") as file:
                 shutil.copyfileobj(answer, file, 1 << 20)
-        store = Store(folder / "arena.duckdb")
-        try:
-            store.look_at(folder, tables)
+        database = open_database(folder / "arena.duckdb", create=True)
+        look_at(database, folder, tables)
+        database.close()
+        with Store(folder / "arena.duckdb") as store:
             yield store
-        finally:
-            store.close()
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

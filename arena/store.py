@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from arena.database import first_line, look_at, open_database, statements, write_tables
+from arena.database import first_line, open_database, statements, write_tables
 from arena.errors import ArenaError, UnknownBattle
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, battle_row, completion_row, vote_of, vote_row
@@ -169,11 +169,6 @@ class Store:
         with self._cursor() as cursor:
             return write_tables(cursor, folder)
 
-    def look_at(self, folder: Path, tables: Sequence[str]) -> None:
-        """Make the tables of this (fresh) store views on the Parquet files of `folder`: it can then be read, not written."""
-        with self._cursor() as cursor:
-            look_at(cursor, folder, tables)
-
     def vote_rows(self) -> list[Row]:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
         return self._read("vote_rows")
@@ -189,8 +184,7 @@ class Store:
 
     def n_judged(self, category: str) -> int:
         """How many prompts have a label for this category."""
-        with self._cursor() as cursor:
-            return int(cursor.execute(statements()["n_judged"], [category]).fetchall()[0][0])
+        return int(self._read("n_judged", category)[0][0])
 
     def save_judged(self, category: str, rows: Sequence[tuple[str, bool]], *, judge: str, when: datetime) -> None:
         """Keep what a judge said of prompts (key, belongs)."""
