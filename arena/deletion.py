@@ -15,6 +15,7 @@ DuckDB frees the blocks that held the old texts and writes over them in time; no
 import asyncio
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena.errors import ArenaError
+from arena.errors import ArenaError, UnknownVoter
 from arena.settings import Retention, load_settings
 from arena.votes import new_id, now
 from serving.errors import DocumentError
@@ -65,16 +66,25 @@ class Deletion:
 
 
 def forget(store: "Store", voter_id: str, *, results: Path, dry_run: bool = False) -> Deletion:
-    """Remove this voter's data from the store. Raises ArenaError when nobody of this id was here."""
+    """Remove this voter's data from the store. Raises UnknownVoter when nobody of this id was here."""
     battles, votes = _ids(store, "battles_to_forget", voter_id), _ids(store, "votes_to_forget", voter_id)
     if not battles and not votes:
-        raise ArenaError(f"nobody with the id '{voter_id}' was here: the id is the voter_id of 'arena export --format votes'")
+        raise UnknownVoter(f"nobody with the id '{voter_id}' was here: the id is the voter_id of 'arena export --format votes'")
     datasets, trainings = lineage(results, frozenset(votes))
     n_answers = int(store.read("answers_to_forget", battles)[0][0])
     deletion = Deletion("voter", len(battles), len(votes), n_answers, datasets, trainings, tuple(battles))
     if not dry_run:
         steps = [(name, [voter_id]) for name in ("forget_cast_by", "forget_ballot_voter", "forget_voter_label")]
         _replace(store, battles, [*steps, _record(deletion)], keep_voter=False)
+    return deletion
+
+
+def forget_here(store: "Store", voter_id: str, *, results: Path, rounds: dict[str, Any]) -> Deletion:
+    """As `forget`, in the process that holds the battles in memory and the snapshots: for the voter's own button."""
+    deletion = forget(store, voter_id, results=results)
+    for battle_id in [key for key, round_ in list(rounds.items()) if round_.voter_id == voter_id]:
+        rounds.pop(battle_id, None)
+    shutil.rmtree(store.path.with_suffix(".snapshots"), ignore_errors=True)
     return deletion
 
 

@@ -284,10 +284,11 @@ WHERE c.completion_id IN (
     SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
     UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
 )
-AND NOT EXISTS (
-    SELECT 1 FROM battles AS o
-    WHERE (o.completion_a = c.completion_id OR o.completion_b = c.completion_id)
-    AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+AND c.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
 )
 
 -- name: forget_answers
@@ -298,20 +299,18 @@ WHERE completion_id IN (
     SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
     UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
 )
-AND NOT EXISTS (
-    SELECT 1 FROM battles AS o
-    WHERE (o.completion_a = completions.completion_id OR o.completion_b = completions.completion_id)
-    AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+AND completions.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
 )
 
 -- name: forget_judged
--- A digest of a prompt that nobody else wrote would still prove that it was written.
+-- A digest of a prompt would still prove that it was written; what others wrote too is asked about again.
 DELETE FROM judged WHERE prompt IN (
     SELECT md5(lower(user_text(b.messages))) FROM battles AS b
     WHERE b.messages <> '[]' AND b.battle_id IN (SELECT unnest($1::TEXT[]))
-    EXCEPT
-    SELECT md5(lower(user_text(o.messages))) FROM battles AS o
-    WHERE o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
 )
 
 -- name: forget_ballot_prompts
@@ -320,9 +319,9 @@ UPDATE ballots SET prompt = NULL WHERE prompt IN (
     SELECT n.code FROM labels AS n WHERE n.kind = 'prompt' AND n.label IN (
         SELECT 'md5 ' || md5(b.messages) FROM battles AS b
         WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
-        EXCEPT
-        SELECT 'md5 ' || md5(o.messages) FROM battles AS o
-        WHERE o.messages <> '[]' AND o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+        AND b.messages NOT IN (
+            SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+        )
     )
 )
 
@@ -330,9 +329,9 @@ UPDATE ballots SET prompt = NULL WHERE prompt IN (
 DELETE FROM labels WHERE kind = 'prompt' AND label IN (
     SELECT 'md5 ' || md5(b.messages) FROM battles AS b
     WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
-    EXCEPT
-    SELECT 'md5 ' || md5(o.messages) FROM battles AS o
-    WHERE o.messages <> '[]' AND o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    AND b.messages NOT IN (
+        SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    )
 )
 
 -- name: replace_battles

@@ -132,6 +132,32 @@ def test_texts_go_after_their_time_and_abandoned_battles_before(tmp_path: Path):
         assert (last.n_battles, last.n_answers) == (1, 2)
 
 
+def test_the_about_page_deletes_after_a_second_click(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from streamlit.testing.v1 import AppTest
+
+    from arena.battle import Arena, open_arena
+    from arena.views import frame
+
+    def script() -> None:
+        from arena.views import about
+
+        about.page()
+
+    monkeypatch.setattr(frame, "voter_id", lambda: "ann")
+    with Store(tmp_path / "arena.duckdb") as store:
+        fill(store)
+        Snapshots(store).take()
+        with open_arena(Arena(store, results=tmp_path, demo=False, speed=1, secret="s")):
+            page = AppTest.from_function(script).run(timeout=30)
+            assert not page.exception and "`ann`" in page.markdown[-2].value + page.markdown[-1].value
+            assert store.battles_of("ann"), "nothing goes by looking"
+            page.button[0].click().run(timeout=30)
+            assert "3 battles" in page.success[0].value and not store.battles_of("ann")
+            assert not (tmp_path / "arena.snapshots").exists()
+            page.button[0].click().run(timeout=30)
+            assert "nothing of yours" in page.info[0].value
+
+
 def arena(*arguments: object, code: int = 0) -> Any:
     environment = {key: value for key, value in os.environ.items() if key != "BAKEOFF_RESULTS"}
     command = [sys.executable, "-m", "arena.cli", *map(str, arguments)]
