@@ -219,7 +219,11 @@ def routes(
             done, dry_run = tidy(store, load_settings(results).retention), False
         else:
             dry_run = body.get("dry_run") is True
-            done = [forget(store, str(body.get("voter")), results=results, dry_run=dry_run)]
+            voter = str(body.get("voter"))
+            if dry_run:
+                done = [forget(store, voter, results=results, dry_run=True)]
+            else:
+                done = [forget_here(store, voter, results=results, rounds=rounds)]
         if not dry_run:
             drop(done, snapshots, rounds)
         return done
