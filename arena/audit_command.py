@@ -29,11 +29,13 @@ def audit_votes(
     """Find riggers, careless voters, leaks and repetitions; each flag says why."""
     from arena.audit import audit, audit_votes_of
     from arena.errors import ArenaError
-    from arena.store import Store
+    from arena.reading import open_for_reading, open_for_writing
 
     if apply and revert:
         raise ArenaError("--apply and --revert are each other's opposite: leave one of them out")
-    with Store(database or results / "arena.duckdb", create=False) as store:
+    path = database or results / "arena.duckdb"
+    writes = apply or revert
+    with open_for_writing(path, results, create=False) if writes else open_for_reading(path, results) as store:
         before = len(store.flags())
         if revert:
             rate_again(store)

@@ -5,6 +5,7 @@ connection.cursor().execute(statements()["voted"])
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import duckdb
 from arena.errors import ArenaError, StoreInUse
 
 SQL = Path(__file__).parent / "sql"
+_TABLES = """
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'schema_version' ORDER BY table_name
+"""
 
 
 def open_database(path: Path, *, create: bool) -> duckdb.DuckDBPyConnection:
@@ -54,6 +59,36 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             cursor.execute(step.read_text(encoding="utf-8"))
             cursor.execute("INSERT INTO schema_version VALUES ($1)", [number])
         cursor.commit()
+
+
+def write_tables(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names."""
+    cursor.begin()
+    try:
+        tables = [name for (name,) in cursor.execute(_TABLES).fetchall()]
+        for table in tables:
+            cursor.execute(f'COPY "{table}" TO {_quoted(folder / table)} (FORMAT parquet, COMPRESSION snappy)')
+    finally:
+        cursor.rollback()
+    return tables
+
+
+def look_at(cursor: duckdb.DuckDBPyConnection, folder: Path, tables: Sequence[str]) -> None:
+    """Put views on the Parquet files of `folder` in the place of these tables."""
+    left = list(tables)
+    # A table goes only after those that refer to it: each round takes one at least.
+    for _ in tables:
+        for table in list(left):
+            try:
+                cursor.execute(f'DROP TABLE IF EXISTS "{table}"')
+            except duckdb.CatalogException:
+                continue
+            cursor.execute(f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet({_quoted(folder / table)})')
+            left.remove(table)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + f"{path}.parquet".replace("'", "''") + "'"
 
 
 @cache

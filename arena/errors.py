@@ -4,6 +4,7 @@
     └── ArenaError
         ├── StoreInUse        another process holds the database
         ├── UnknownBattle     a vote for a battle that was never served
+        ├── UnknownVoter      nobody of this id was here
         ├── VotesFileError    a votes file that does not say what it must: names file, line, value
         ├── NothingToRate     no vote, or none that makes two models comparable
         └── ExportRefused     a dataset that would overwrite another, or hold nothing
@@ -24,6 +25,10 @@ class StoreInUse(ArenaError):
 
 class UnknownBattle(ArenaError):
     """A vote names a battle that the store does not hold."""
+
+
+class UnknownVoter(ArenaError):
+    """Nobody of this id was shown a battle or voted."""
 
 
 class VotesFileError(ArenaError):

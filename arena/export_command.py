@@ -39,12 +39,12 @@ def export_votes(
     from arena.export import check_free, export
     from arena.judgments import judges_of, read_judgments
     from arena.preferences import Rules, strictest
-    from arena.store import Store
+    from arena.reading import open_for_reading
     from serving.endpoints import load_endpoints
 
     database = database or results / "arena.duckdb"
     if format == "votes" or format == "ratings" or format == "ledger":
-        _export_table(format, out, database, force, as_json)
+        _export_table(format, out, database, results, force=force, as_json=as_json)
         return
     if ties and format != "kto":
         raise ArenaError(f"--ties: {format} has no place for a tie; leave it out, or --format kto")
@@ -61,7 +61,7 @@ def export_votes(
             outputs_trainable=lambda model: strictest(trainable.get(model), *judges),
         )  # fmt: skip
     else:
-        with Store(database, create=False) as store:
+        with open_for_reading(database, results) as store:
             benchmarks = benchmark_grams() if decontaminate else None
             out.resolve().parent.mkdir(parents=True, exist_ok=True)
             with answers_of(store, out.resolve().parent) as answers:
@@ -75,11 +75,11 @@ def export_votes(
         emit_json({"out": str(out), "format": format, **audit.model_dump(mode="json", exclude={"format"})})
 
 
-def _export_table(format: str, out: Path, database: Path, force: bool, as_json: bool) -> None:
-    from arena.store import Store
+def _export_table(format: str, out: Path, database: Path, results: Path, *, force: bool, as_json: bool) -> None:
+    from arena.reading import open_for_reading
     from arena.tables import export_table
 
-    with Store(database, create=False) as store:
+    with open_for_reading(database, results) as store:
         n_rows = export_table(store, format, out, force=force)
     say(f"{out}: {n_rows:,} rows")
     if as_json:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from arena.database import open_database, statements
+from arena.database import open_database, statements, write_tables
 from arena.errors import ArenaError
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, completion_row, vote_of, vote_row
@@ -131,6 +131,11 @@ class Store:
         """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
         return self._read("ledger_counts")
 
+    def write_tables(self, folder: Path) -> list[str]:
+        """Write every table to folder/<table>.parquet, all as of one moment; returns their names."""
+        with self._cursor() as cursor:
+            return write_tables(cursor, folder)
+
     def vote_rows(self) -> list[Row]:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
         return self._read("vote_rows")
@@ -146,8 +151,7 @@ class Store:
 
     def n_judged(self, category: str) -> int:
         """How many prompts have a label for this category."""
-        with self._cursor() as cursor:
-            return int(cursor.execute(statements()["n_judged"], [category]).fetchall()[0][0])
+        return int(self._read("n_judged", category)[0][0])
 
     def save_judged(self, category: str, rows: Sequence[tuple[str, bool]], *, judge: str, when: datetime) -> None:
         """Keep what a judge said of prompts (key, belongs)."""

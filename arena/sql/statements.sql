@@ -368,3 +368,140 @@ FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 LEFT JOIN flags AS f ON f.vote_id = v.vote_id
 ORDER BY v.vote_order, v.vote_id
+
+-- name: battles_to_forget
+-- The battles that voter $1 was shown or voted on.
+SELECT b.battle_id FROM battles AS b
+WHERE b.voter_id = $1 OR b.battle_id IN (SELECT v.battle_id FROM votes AS v WHERE v.voter_id = $1)
+ORDER BY b.battle_id
+
+-- name: votes_to_forget
+SELECT v.vote_id FROM votes AS v WHERE v.voter_id = $1 ORDER BY v.vote_id
+
+-- name: battles_past
+-- Battles with texts that were shown before $1.
+SELECT b.battle_id FROM battles AS b WHERE b.created_at < $1 AND b.messages <> '[]' ORDER BY b.battle_id
+
+-- name: battles_abandoned
+-- Battles of this arena's voters that were shown before $1 and never voted on.
+SELECT b.battle_id FROM battles AS b
+WHERE b.created_at < $1 AND b.messages <> '[]' AND b.voter_id IS NOT NULL
+AND b.battle_id NOT IN (SELECT v.battle_id FROM votes AS v)
+ORDER BY b.battle_id
+
+-- name: answers_to_forget
+-- How many answers only the battles and chats in $1 use.
+SELECT count(*) FROM completions AS c
+WHERE c.completion_id IN (
+    SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT a.completion_id FROM answers AS a WHERE a.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+AND c.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_id FROM answers AS o WHERE o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_answers
+-- The row stays for what refers to it: who answered, how it ended, what it took. Request and text go.
+UPDATE completions SET document =
+    '{"endpoint":' || to_json(endpoint)::TEXT || ',"request":{"messages":[{"role":"user","content":""}]},"status":"' || status || '"}'
+WHERE completion_id IN (
+    SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT a.completion_id FROM answers AS a WHERE a.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+AND completions.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_id FROM answers AS o WHERE o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_turns
+DELETE FROM turns WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_answer_rows
+DELETE FROM answers WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_shares
+DELETE FROM shares WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_chats
+DELETE FROM chats WHERE chat_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: chats_to_forget
+SELECT c.chat_id FROM chats AS c WHERE c.voter_id = $1 ORDER BY c.chat_id
+
+-- name: chats_past
+-- Chats that began before $1.
+SELECT c.chat_id FROM chats AS c WHERE c.created_at < $1 ORDER BY c.chat_id
+
+-- name: forget_judged
+-- A digest of a prompt would still prove that it was written; what others wrote too is asked about again.
+DELETE FROM judged WHERE prompt IN (
+    SELECT md5(lower(user_text(b.messages))) FROM battles AS b
+    WHERE b.messages <> '[]' AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_ballot_prompts
+-- The vote becomes one on a prompt of its own.
+UPDATE ballots SET prompt = NULL WHERE prompt IN (
+    SELECT n.code FROM labels AS n WHERE n.kind = 'prompt' AND n.label IN (
+        SELECT 'md5 ' || md5(b.messages) FROM battles AS b
+        WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+        AND b.messages NOT IN (
+            SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+        )
+    )
+)
+
+-- name: forget_prompt_labels
+DELETE FROM labels WHERE kind = 'prompt' AND label IN (
+    SELECT 'md5 ' || md5(b.messages) FROM battles AS b
+    WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+    AND b.messages NOT IN (
+        SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    )
+)
+
+-- name: replace_battles
+-- Battles $1 again under the ids $2, without texts and, unless $3, without their voter and hour. DuckDB updates no row of a table that both
+-- refers to another and is referred to.
+INSERT INTO battles (
+    battle_id, created_at, messages, model_a, model_b, completion_a, completion_b, voter_id, prompt_id,
+    pairing_policy, pairing_probability, mode, parent_battle_id
+)
+SELECT
+    r.fresh, CASE WHEN $3::BOOLEAN THEN b.created_at ELSE date_trunc('day', b.created_at) END, '[]', b.model_a, b.model_b,
+    b.completion_a, b.completion_b, CASE WHEN $3::BOOLEAN THEN b.voter_id END, b.prompt_id,
+    b.pairing_policy, b.pairing_probability, b.mode, NULL
+FROM battles AS b
+JOIN (SELECT unnest($1::TEXT[]) AS old, unnest($2::TEXT[]) AS fresh) AS r ON r.old = b.battle_id
+
+-- name: replace_in_votes
+UPDATE votes SET battle_id = r.fresh, reasons = '[]'
+FROM (SELECT unnest($1::TEXT[]) AS old, unnest($2::TEXT[]) AS fresh) AS r
+WHERE votes.battle_id = r.old
+
+-- name: forget_battles
+DELETE FROM battles WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_cast_by
+UPDATE votes SET voter_id = NULL, dwell_s = NULL, voted_at = date_trunc('day', voted_at) WHERE voter_id = $1
+
+-- name: forget_ballot_voter
+UPDATE ballots SET voter = NULL WHERE voter IN (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1)
+
+-- name: forget_voter_label
+DELETE FROM labels WHERE kind = 'voter' AND label = $1
+
+-- name: insert_deletion
+INSERT INTO deletions (deletion_id, deleted_at, cause, n_battles, n_votes, n_answers, datasets) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: deletions
+SELECT deletion_id, deleted_at, cause, n_battles, n_votes, n_answers, datasets FROM deletions ORDER BY deleted_at, deletion_id
