@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
 DEMO_SPEED = 4.0
@@ -43,24 +40,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class SafeHeaders:
-    """ASGI middleware: no image from elsewhere (a hostile answer could count its readers), no framing, no sniffing, no referrer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = "img-src 'self' data: blob:; frame-ancestors 'self'"
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_safely if scope["type"] == "http" else send)
-
-
 def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
 
@@ -86,6 +65,7 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.headers import SafeHeaders
     from arena.importers import seed_demo
     from arena.store import Store
     from arena.voters import VoterCookie, load_secret

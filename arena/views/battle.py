@@ -8,7 +8,7 @@ import html
 import streamlit as st
 
 from arena.battle import Arena, Round, Side, current
-from arena.display import for_display
+from arena.display import as_label
 from arena.errors import ArenaError
 from arena.views import frame
 from arena.views.tail import tail
@@ -65,8 +65,8 @@ def _offer(arena: Arena, voter: str) -> None:
     st.html(f'<p class="note">{lead}: {arena.recorded_count()} real models answered these {len(arena.prompts)}, and were recorded.</p>')
     with st.container(key="prompts"):
         for prompt in arena.prompts:
-            label, icon = _short(prompt.text), ICONS.get(prompt.type)
-            if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=for_display(prompt.text), width="stretch"):
+            label, icon = as_label(_short(prompt.text)), ICONS.get(prompt.type)
+            if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch"):
                 _start(arena, voter, prompt.text)
 
 
@@ -83,7 +83,7 @@ def _start(arena: Arena, voter: str, prompt: str) -> None:
 def _fight(arena: Arena, voter: str, round_: Round) -> None:
     vote = arena.store.vote_of(round_.battle_id) if round_.ended else None
     asked = (round_.request.messages or ())[-1].content
-    st.html(f'<div class="prompt"><span>Prompt</span><div>{html.escape(asked)}</div></div>')
+    st.html(f'<div class="prompt"><span>Prompt</span><div dir="auto">{html.escape(asked)}</div></div>')
     slots = []
     for column, letter, side in zip(st.columns(2, gap="medium"), "AB", round_.sides, strict=True):
         won = vote is not None and vote.winner == f"model_{letter.lower()}"

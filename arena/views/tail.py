@@ -5,12 +5,13 @@ It comes last in the script: a widget after it would not exist while it runs, an
 """
 
 import time
+from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from arena.battle import Round, Side
-from arena.display import for_display
+from arena.display import Growing, as_html
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -21,12 +22,13 @@ TICK_S = 0.1
 def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool) -> None:
     """Fill the two slots until both answers have ended, then run the script once more for what follows them."""
     shown = [""] * 2
+    growing = [Growing(), Growing()]
     while True:
         ended = round_.ended
         for index, (side, slot) in enumerate(zip(round_.sides, slots, strict=True)):
-            text = body(side, revealed=revealed)
+            text = body(side, growing[index], revealed=revealed)
             if text != shown[index]:
-                slot.markdown(text)
+                slot.html(text)
                 shown[index] = text
         if ended:
             break
@@ -37,11 +39,11 @@ def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool) -> Non
         st.rerun()
 
 
-def body(side: Side, *, revealed: bool) -> str:
-    """What stands in a side's slot now, as Markdown."""
+def body(side: Side, growing: Growing, *, revealed: bool) -> str:
+    """What stands in a side's slot now, as HTML."""
     if side.completion is not None and not side.answered:
         why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
-        return f"*This model gave no answer{for_display(why)}.*"
-    if not side.text:
-        return "*Thinking…*"
-    return for_display(side.text)
+        return f'<div class="answer"><em>This model gave no answer{escape(why)}.</em></div>'
+    if side.completion is not None:
+        return as_html(side.text)
+    return growing.html(side.text) if side.text else as_html("*Thinking…*")

@@ -55,7 +55,10 @@ def test_the_page_loads_nothing_from_elsewhere_and_names_its_voter(demo: tuple[s
     url, _ = demo
     with urllib.request.urlopen(url, timeout=10) as response:
         headers = dict(response.headers)
-    assert "img-src 'self' data: blob:" in headers["content-security-policy"]
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["connect-src"] == "'self'" and policy["object-src"] == policy["frame-src"] == "'none'"
+    assert policy["script-src"].startswith("'self' 'sha256-") and "unsafe" not in policy["script-src"]
+    assert policy["img-src"] == "'self' data: blob:" and headers["permissions-policy"].startswith("camera=()")
     assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
     assert headers["set-cookie"].startswith("bakeoff_voter=") and "HttpOnly" in headers["set-cookie"]
 
