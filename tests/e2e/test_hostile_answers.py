@@ -84,6 +84,7 @@ def leaves(address: str, host: str) -> bool:
 def read_as_written(page: Any, tracker: str) -> None:
     for letter in "ab":
         answer = page.locator(f".st-key-side-{letter} .answer")
+        answer.locator("pre").nth(2).wait_for()
         paragraphs = [text.strip("\n") for text in answer.locator("> p").all_inner_texts()]
         assert paragraphs == ["title: front matter", *expected(tracker), CLOSING]
         assert answer.locator("td").all_inner_texts() == ["a", "$5"]
