@@ -66,8 +66,10 @@ def serve(
 
     from arena.battle import Arena, open_arena
     from arena.headers import SafeHeaders
+    from arena.health import Health
     from arena.importers import seed_demo
     from arena.store import Store
+    from arena.views.trouble import tell
     from arena.voters import VoterCookie, load_secret
     from serving.command import say
     from serving.listening import claim_port
@@ -76,14 +78,16 @@ def serve(
         if demo and (seeded := seed_demo(store)):
             say(f"seeded {database} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
         secret = load_secret(database.with_suffix(".secret"))
-        with open_arena(Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)):
+        speed = speed or (DEMO_SPEED if demo else 1.0)
+        with open_arena(Arena(store, results=results, demo=demo, speed=speed, secret=secret)) as arena:
             import streamlit
             from streamlit import config
 
             for key, value in OPTIONS.items():
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
-            application = streamlit.App(script, middleware=[Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)])
+            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
+            application = streamlit.App(script, routes=Health(arena).routes(), middleware=middleware, on_script_error=tell)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)

@@ -7,10 +7,11 @@
 A key that no code reads is refused. Who fights whom is another file's matter: results/pairing.yaml (arena/pairing.py).
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from serving.documents import Noun, read_document
 
@@ -27,6 +28,47 @@ class Limits(Noun):
     turns: int = Field(default=10, ge=1)
 
 
+class Metrics(Noun):
+    """Who may read /metrics: whoever sends the token that the environment variable `token_env` holds, or asks from one of `addresses`."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+    addresses: tuple[str, ...] = ()
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            try:
+                ip_network(address)
+            except ValueError:
+                raise ValueError(f"'{address}' is no address or network; write 127.0.0.1 or 10.0.0.0/8") from None
+        return addresses
+
+
+class Admin(Noun):
+    """Who may open /admin (arena/operators.py): the password's holder, verified `emails`, whoever has `role` in the claim `roles`."""
+
+    password_hash: str | None = None
+    emails: tuple[str, ...] = ()
+    role: str | None = Field(default=None, min_length=1)
+    session_minutes: float = Field(default=30, gt=0, le=24 * 60)
+
+    @field_validator("password_hash")
+    @classmethod
+    def _is_a_hash(cls, hashed: str | None) -> str | None:
+        if hashed is not None:
+            from arena.passwords import parse
+
+            parse(hashed)
+        return hashed
+
+    @model_validator(mode="after")
+    def _lets_somebody_in(self) -> "Admin":
+        if not (self.password_hash or self.emails or self.role):
+            raise ValueError("nobody is let in: state password_hash, emails or role, or leave the section out")
+        return self
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -39,6 +81,8 @@ class Settings(Noun):
     slow_notice_s: float = Field(default=10.0, gt=0)
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
+    metrics: Metrics | None = None
+    admin: Admin | None = None
 
 
 def load_settings(results: Path) -> Settings:

@@ -203,6 +203,50 @@ UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f
 -- name: flags
 SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id
 
+-- name: insert_decision
+INSERT INTO decisions (decision_id, endpoint, matter, value, until, reason, decided_by, decided_at)
+VALUES ($1, $2, $3, $4::DOUBLE PRECISION, $5::TIMESTAMP, $6, $7, $8)
+
+-- name: decisions
+SELECT d.decision_id, d.endpoint, d.matter, d.value, d.until, d.reason, d.decided_by, d.decided_at
+FROM decisions AS d
+ORDER BY d.decided_at, d.decision_id
+
+-- name: lately
+-- Per endpoint since $1: answers asked for, those that failed, dollars, answers without a price.
+WITH sides AS (
+    SELECT completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT
+    c.endpoint, count(*),
+    sum(CASE WHEN c.status IN ('ok', 'truncated', 'refused') THEN 0 ELSE 1 END)::BIGINT,
+    coalesce(sum(c.cost_usd), 0)::DOUBLE PRECISION,
+    sum(CASE WHEN c.cost_usd IS NULL AND c.status IN ('ok', 'truncated', 'refused') THEN 1 ELSE 0 END)::BIGINT
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+GROUP BY c.endpoint
+ORDER BY c.endpoint
+
+-- name: failures_since
+WITH sides AS (
+    SELECT battle_id, created_at, completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT battle_id, created_at, completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT s.created_at, s.battle_id, c.endpoint, c.status, (c.document::JSON) ->> 'error'
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+WHERE c.status NOT IN ('ok', 'truncated', 'refused')
+ORDER BY s.created_at DESC, s.battle_id
+LIMIT 500
+
+-- name: touch
+INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
+ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
+
+-- name: heartbeats
+SELECT h.process, h.seen_at FROM heartbeats AS h ORDER BY h.seen_at DESC, h.process
+
 -- name: insert_ledger
 INSERT INTO ledger (entry, model, event, happened_at, detail)
 SELECT
@@ -311,3 +355,16 @@ SELECT s.token FROM shares AS s WHERE s.battle_id = $1
 
 -- name: shared_battle
 SELECT s.battle_id FROM shares AS s WHERE s.token = $1
+
+-- name: exported_answers
+-- In any order: their texts together may be larger than memory.
+SELECT c.completion_id, c.status, (c.document::JSON) ->> 'text' FROM completions AS c
+
+-- name: exported_votes
+SELECT
+    v.vote_id, v.battle_id, v.voter_id, v.winner, v.dwell_s, v.rated, f.reason, v.source,
+    b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+ORDER BY v.vote_order, v.vote_id
