@@ -93,4 +93,8 @@ def serve(
                 say(line)
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
-            uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="websockets-sansio")).run(sockets=[listener])
+            proxies = list(arena.settings.trusted_proxies)
+            configuration = uvicorn.Config(
+                application, log_level="warning", ws="websockets-sansio", proxy_headers=bool(proxies), forwarded_allow_ips=proxies
+            )
+            uvicorn.Server(configuration).run(sockets=[listener])

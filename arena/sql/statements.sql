@@ -368,3 +368,32 @@ FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 LEFT JOIN flags AS f ON f.vote_id = v.vote_id
 ORDER BY v.vote_order, v.vote_id
+
+-- name: insert_admission
+INSERT INTO admissions (admission_id, voter, address, admitted_at, expected_usd)
+VALUES ($1::TEXT, $2::TEXT, $3::TEXT, $4::TIMESTAMP, $5::DOUBLE PRECISION)
+ON CONFLICT DO NOTHING
+
+-- name: settle_admission
+UPDATE admissions SET cost_usd = $2::DOUBLE PRECISION WHERE admission_id = $1::TEXT
+
+-- name: forget_admissions
+DELETE FROM admissions WHERE admitted_at < $1::TIMESTAMP
+
+-- name: earlier_admission
+-- When the voter or address $1 last asked but $3, after $2.
+SELECT a.admitted_at FROM admissions AS a
+WHERE (a.voter = $1 OR a.address = $1) AND a.admitted_at > $2::TIMESTAMP
+ORDER BY a.admitted_at DESC
+LIMIT 1 OFFSET $3::BIGINT
+
+-- name: admissions_under_way
+SELECT count(*) FROM admissions AS a WHERE a.voter = $1 AND a.cost_usd IS NULL AND a.admitted_at > $2::TIMESTAMP
+
+-- name: spent
+-- By everybody, by voter $1 and from address $2, since $3; what is under way counts as expected.
+SELECT
+    coalesce(sum(coalesce(a.cost_usd, a.expected_usd)), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.voter = $1 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.address = $2 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION
+FROM admissions AS a WHERE a.admitted_at >= $3::TIMESTAMP

@@ -118,7 +118,7 @@ def _mode(arena: Arena) -> tuple[Mode, list[str]]:
 
 def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str]) -> None:
     try:
-        round_ = arena.start(prompt, voter, mode=mode, models=models)
+        round_ = arena.start(prompt, voter, mode=mode, models=models, address=st.context.ip_address)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
@@ -128,7 +128,7 @@ def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str])
 
 def _again(arena: Arena, round_: Round, voter: str) -> None:
     try:
-        fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id)
+        fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id, address=st.context.ip_address)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
@@ -228,7 +228,7 @@ def _tools(arena: Arena, round_: Round, voter: str) -> None:
         if not round_.ended:
             st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
         elif all(name in arena.live() for name in round_.models):
-            redo = (arena.regenerate, round_, voter)
+            redo = (lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
             st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_act, args=redo)
     if round_.ended and arena.why_no_turn(round_) is None:
         st.chat_input(
@@ -248,7 +248,7 @@ def _act(step: Callable[[Round, str], None], round_: Round, voter: str) -> None:
 
 
 def _go_on(arena: Arena, round_: Round, voter: str) -> None:
-    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more)), round_, voter)
+    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
 
 
 def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:
