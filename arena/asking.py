@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from arena import conversations, metrics
+from arena import admission, conversations, metrics
 from arena.health import Pulse
 from arena.rounds import STOPPED, Round, Side
 from arena.settings import Settings
@@ -92,6 +92,8 @@ class Asking:
             log.exception("battle %s could not be stored", round_.battle_id)
             for side in turn.sides:
                 side.end(_failed(side.model, turn.request(side), "the battle could not be stored"))
+        if admission.counted(settings := self._settings_of()):
+            await asyncio.to_thread(admission.settle, self.store, settings, round_, endpoint_of=self._endpoint_of)
         turn.ready_at = time.monotonic()
         if round_.mode != "direct":
             metrics.battle_ended(voided=not round_.votable)

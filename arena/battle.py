@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from arena import casting, conversations, metrics
+from arena import admission, casting, conversations, metrics
 from arena.asking import Asking
 from arena.decisions import in_force
 from arena.errors import ArenaError
@@ -104,11 +104,19 @@ class Arena:
         return sum(any(holds(endpoint, request) for request in requests) for endpoint in self._recorded())
 
     def start(
-        self, prompt: str, voter_id: str, *, mode: Mode = "blind", models: Sequence[str] = (), parent_battle_id: str | None = None
+        self,
+        prompt: str,
+        voter_id: str,
+        *,
+        mode: Mode = "blind",
+        models: Sequence[str] = (),
+        parent_battle_id: str | None = None,
+        address: str | None = None,
     ) -> Round:
         """Begin a battle on `prompt`, or in `direct` mode a chat; `models` are those that the voter chose (blind: none).
 
-        Raises ArenaError when the prompt is empty or too long, the mode is not on offer, or too few endpoints can answer it.
+        Raises ArenaError when the prompt is empty or too long, the mode is not on offer, too few endpoints can answer it, or the voter,
+        who asks from `address`, has asked too often.
         """
         self.refresh()
         self._check_prompt(prompt)
@@ -129,6 +137,7 @@ class Arena:
         turn = Turn(prompt, tuple(Side(model) for model in models))
         policy = self.policy.kind if mode == "blind" else "chosen"
         round_ = Round(new_id(), voter_id, now(), [turn], mode, policy, probability, parent_battle_id)
+        self._admit(round_, address)
         conversations.begin(self.store, round_)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
@@ -136,14 +145,14 @@ class Arena:
         self.asking.begin(round_)
         return round_
 
-    def go_on(self, round_: Round, voter_id: str, prompt: str) -> None:
+    def go_on(self, round_: Round, voter_id: str, prompt: str, *, address: str | None = None) -> None:
         """Ask both sides for one more turn, each with its own history. Raises ArenaError when this battle cannot go on."""
         self._check_prompt(prompt)
-        self._next(round_, voter_id, lambda: round_.next_turn(prompt), self.why_no_turn(round_))
+        self._next(round_, voter_id, lambda: round_.next_turn(prompt), self.why_no_turn(round_), address)
 
-    def regenerate(self, round_: Round, voter_id: str) -> None:
+    def regenerate(self, round_: Round, voter_id: str, *, address: str | None = None) -> None:
         """Ask the same models for the last turn's answers anew; a vote on them is not rated. Raises ArenaError."""
-        self._next(round_, voter_id, round_.same_turn, None)
+        self._next(round_, voter_id, round_.same_turn, None, address)
 
     def stop(self, round_: Round, voter_id: str) -> None:
         """End the answers that are being written; what came stays. Raises ArenaError for anybody but the battle's voter."""
@@ -210,7 +219,10 @@ class Arena:
         if len(prompt) > (longest := self.settings.limits.prompt_characters):
             raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
 
-    def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None) -> None:
+    def _admit(self, round_: Round, address: str | None) -> None:
+        admission.admit(self.store, self.settings, round_, address=address, secret=self.secret, endpoint_of=self.catalogue.get)
+
+    def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None, address: str | None) -> None:
         if round_.voter_id != voter_id:
             raise ArenaError("this battle belongs to another voter; start one of your own")
         with round_.gate:
@@ -224,6 +236,7 @@ class Arena:
             fresh = turn()
             round_.turns[fresh.number - 1 :] = [fresh]
             try:
+                self._admit(round_, address)
                 conversations.begin_turn(self.store, round_)
             except ArenaError:
                 round_.turns[:] = before

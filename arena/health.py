@@ -99,6 +99,9 @@ class Health:
 
         self._keep_beating()
         peer = request.client.host if request.client else None
+        if "x-forwarded-for" in request.headers and not self.arena.settings.trusted_proxies:
+            # From a proxy that nobody told us to believe: the peer is the proxy, not who asks.
+            peer = None
         if not may_read(self.arena.settings.metrics, peer, request.headers.get("authorization", "")):
             return PlainTextResponse("metrics are closed: see 'metrics' in results/arena.yaml\n", 403)
         return Response(await asyncio.to_thread(metrics.exposition, self.arena, self), media_type=CONTENT_TYPE_LATEST)

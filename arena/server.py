@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
 DEMO_SPEED = 4.0
@@ -43,24 +40,6 @@ OPTIONS: dict[str, Any] = {
     **{f"theme.light.{key}": value for key, value in LIGHT.items()},
     **{f"theme.dark.{key}": value for key, value in DARK.items()},
 }
-
-
-class SafeHeaders:
-    """ASGI middleware: no image from elsewhere (a hostile answer could count its readers), no framing, no sniffing, no referrer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = "img-src 'self' data: blob:; frame-ancestors 'self'"
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_safely if scope["type"] == "http" else send)
 
 
 def _leave(number: int, frame: object) -> None:
@@ -97,6 +76,7 @@ def serve(
     from arena.battle import Arena, open_arena
     from arena.deletion import routes as deletion_routes
     from arena.deletion import tidied
+    from arena.headers import SafeHeaders
     from arena.health import Health
     from arena.importers import seed_demo
     from arena.snapshots import Snapshots, announced, routes, tokens
@@ -133,5 +113,9 @@ def serve(
                 say(line)
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
+            proxies = list(arena.settings.trusted_proxies)
+            configuration = uvicorn.Config(
+                application, log_level="warning", ws="websockets-sansio", proxy_headers=bool(proxies), forwarded_allow_ips=proxies
+            )
             with announced(database, local_address(listener), own):
-                uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="websockets-sansio")).run(sockets=[listener])
+                uvicorn.Server(configuration).run(sockets=[listener])

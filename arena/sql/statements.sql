@@ -505,3 +505,32 @@ INSERT INTO deletions (deletion_id, deleted_at, cause, n_battles, n_votes, n_ans
 
 -- name: deletions
 SELECT deletion_id, deleted_at, cause, n_battles, n_votes, n_answers, datasets FROM deletions ORDER BY deleted_at, deletion_id
+
+-- name: insert_admission
+INSERT INTO admissions (admission_id, voter, address, admitted_at, expected_usd)
+VALUES ($1::TEXT, $2::TEXT, $3::TEXT, $4::TIMESTAMP, $5::DOUBLE PRECISION)
+ON CONFLICT DO NOTHING
+
+-- name: settle_admission
+UPDATE admissions SET cost_usd = $2::DOUBLE PRECISION WHERE admission_id = $1::TEXT
+
+-- name: forget_admissions
+DELETE FROM admissions WHERE admitted_at < $1::TIMESTAMP
+
+-- name: earlier_admission
+-- When the voter or address $1 last asked but $3, after $2.
+SELECT a.admitted_at FROM admissions AS a
+WHERE (a.voter = $1 OR a.address = $1) AND a.admitted_at > $2::TIMESTAMP
+ORDER BY a.admitted_at DESC
+LIMIT 1 OFFSET $3::BIGINT
+
+-- name: admissions_under_way
+SELECT count(*) FROM admissions AS a WHERE a.voter = $1 AND a.cost_usd IS NULL AND a.admitted_at > $2::TIMESTAMP
+
+-- name: spent
+-- By everybody, by voter $1 and from address $2, since $3; what is under way counts as expected.
+SELECT
+    coalesce(sum(coalesce(a.cost_usd, a.expected_usd)), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.voter = $1 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.address = $2 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION
+FROM admissions AS a WHERE a.admitted_at >= $3::TIMESTAMP
