@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from arena import conversations
+from arena import admission, conversations, metrics
+from arena.health import Pulse
 from arena.rounds import STOPPED, Round, Side
 from arena.settings import Settings
 from arena.store import Store
@@ -34,9 +35,15 @@ class Asking:
     """The loop, its client, and what it knows of endpoints that failed. `endpoint_of` and `settings_of` are asked anew for each answer."""
 
     def __init__(
-        self, store: Store, *, speed: float, endpoint_of: Callable[[str], Endpoint | None], settings_of: Callable[[], Settings]
+        self,
+        store: Store,
+        *,
+        speed: float,
+        pulse: Pulse,
+        endpoint_of: Callable[[str], Endpoint | None],
+        settings_of: Callable[[], Settings],
     ) -> None:
-        self.store, self.speed = store, speed
+        self.store, self.speed, self.pulse = store, speed, pulse
         self._endpoint_of, self._settings_of = endpoint_of, settings_of
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._loop = asyncio.new_event_loop()
@@ -85,7 +92,11 @@ class Asking:
             log.exception("battle %s could not be stored", round_.battle_id)
             for side in turn.sides:
                 side.end(_failed(side.model, turn.request(side), "the battle could not be stored"))
+        if admission.counted(settings := self._settings_of()):
+            await asyncio.to_thread(admission.settle, self.store, settings, round_, endpoint_of=self._endpoint_of)
         turn.ready_at = time.monotonic()
+        if round_.mode != "direct":
+            metrics.battle_ended(voided=not round_.votable)
 
     async def _answer(self, round_: Round, side: Side) -> None:
         request = round_.turn.request(side, self._settings_of().limits.answer_tokens)
@@ -118,6 +129,7 @@ class Asking:
             self._failures[side.model] = (self._failures.get(side.model, (0, 0.0))[0] + 1, time.monotonic())
         else:
             self._failures.pop(side.model, None)
+        metrics.completion_ended(completion, recorded=endpoint.wire == "recorded")
         return completion
 
     def _run(self) -> None:
@@ -130,8 +142,10 @@ class Asking:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         async with Client(speed=self.speed) as self._client:
+            beat = asyncio.create_task(self.pulse.beat())
             self._started.set()
             await self._stop.wait()
+            beat.cancel()
             fights = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for fight in fights:
                 fight.cancel()

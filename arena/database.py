@@ -12,7 +12,7 @@ the place of the one of the same name in sql/. What needs DuckDB's regular expre
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -42,11 +42,21 @@ class Database(Protocol):
     name: str
     closed: bool
 
+    @property
+    def path(self) -> Path | None:
+        """The DuckDB file; None on PostgreSQL."""
+
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The rows that a statement finds; from any thread."""
 
-    def read_texts(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """The same for a statement in DuckDB's own words on votes, battles (messages) and judged; parameters by number."""
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The same, some thousands at a time."""
+
+    def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
+        """The same for a statement in DuckDB's own words on votes, battles (messages) and judged; parameters by number.
+
+        It may see no more than these `battles`.
+        """
 
     def columns(self, sql: str, parameters: Sequence[Any]) -> "Mapping[str, NDArray[Any]]":
         """What a statement finds as columns of numbers, masked where NULL."""
@@ -56,6 +66,9 @@ class Database(Protocol):
 
     def write(self, work: Callable[[Execute], T]) -> T:
         """Run `work` in one transaction and return its result after the commit; it may be run again. From one thread at a time."""
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Every table as folder/<table>.parquet, as of one moment; returns their names. Of a DuckDB file: others can be read directly."""
 
     def secret(self) -> str:
         """What voters' cookies are signed with, made on first use; the same for every process on this database."""
@@ -72,10 +85,13 @@ class SchemaFile(NamedTuple):
 
 
 def locate(database: str | None, results: Path) -> Location:
-    """Where `--database` says the votes lie; arena.duckdb in the results folder by default. Raises ArenaError."""
+    """Where `--database` says the votes lie; arena.duckdb in the results folder by default. Raises ArenaError.
+
+    The address of a running arena (http://…) is let through: arena/reading.py knows it.
+    """
     if database is None:
         return results / "arena.duckdb"
-    if _URL.match(database):
+    if _URL.match(database) or re.match(r"https?://", database):
         return database
     if "://" in database:
         from arena.postgres import masked

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from arena.categories import Rule
 
 _RETRIES = 5
+_TABLES = """
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'schema_version' ORDER BY table_name
+"""
 
 
 class DuckFile:
@@ -51,7 +55,17 @@ class DuckFile:
         """See Database."""
         return self._reading(lambda cursor: cursor.execute(sql, parameters).fetchall())
 
-    def read_texts(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """See Database."""
+        try:
+            with self.cursor() as cursor:
+                found = cursor.execute(sql, parameters)
+                while rows := found.fetchmany(5000):
+                    yield from rows
+        except duckdb.Error as error:
+            raise self._said(error) from None
+
+    def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
         """See Database."""
         return self._reading(lambda cursor: cursor.execute(sql, dict(parameters)).fetchall())
 
@@ -77,6 +91,10 @@ class DuckFile:
             except duckdb.Error as error:
                 raise translated(self.path, error) from error
         raise AssertionError("unreachable")
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """See Database."""
+        return self._reading(lambda cursor: write_tables(cursor, folder))
 
     def secret(self) -> str:
         """See Database: it lies beside the file."""
@@ -114,10 +132,11 @@ class DuckFile:
                 if not again:
                     raise translated(self.path, error) from error
             except duckdb.Error as error:
-                if self.closed:
-                    raise ArenaError(f"{self.path} is closed: open a new Store") from None
-                raise translated(self.path, error) from error
+                raise self._said(error) from error
         raise AssertionError("unreachable")
+
+    def _said(self, error: duckdb.Error) -> ArenaError:
+        return ArenaError(f"{self.path} is closed: open a new Store") if self.closed else translated(self.path, error)
 
     def _retire(self, root: duckdb.DuckDBPyConnection) -> None:
         """Close a connection that DuckDB has given up; whoever comes next opens the file anew, once nobody holds the old one."""
@@ -188,3 +207,33 @@ def translated(path: Path, error: duckdb.Error) -> ArenaError:
         reason = text.rpartition(": ")[2]
         return StoreUnwritable(f"{path}: nothing can be stored: {reason}; make room or make it writable, then try again")
     return ArenaError(f"{path}: {text}")
+
+
+def write_tables(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names."""
+    cursor.begin()
+    try:
+        tables = [name for (name,) in cursor.execute(_TABLES).fetchall()]
+        for table in tables:
+            cursor.execute(f'COPY "{table}" TO {_quoted(folder / table)} (FORMAT parquet, COMPRESSION snappy)')
+    finally:
+        cursor.rollback()
+    return tables
+
+
+def look_at(cursor: duckdb.DuckDBPyConnection, folder: Path, tables: Sequence[str]) -> None:
+    """Put views on the Parquet files of `folder` in the place of these tables."""
+    left = list(tables)
+    # A table goes only after those that refer to it: each round takes one at least.
+    for _ in tables:
+        for table in list(left):
+            try:
+                cursor.execute(f'DROP TABLE IF EXISTS "{table}"')
+            except duckdb.CatalogException:
+                continue
+            cursor.execute(f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet({_quoted(folder / table)})')
+            left.remove(table)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + f"{path}.parquet".replace("'", "''") + "'"

@@ -6,6 +6,7 @@
         ├── StoreUnreachable  the database's server is away, or the connection was lost
         ├── StoreUnwritable   the disk is full, or the database read-only; what was stored is there
         ├── UnknownBattle     a vote for a battle that was never served
+        ├── UnknownVoter      nobody of this id was here
         ├── VotesFileError    a votes file that does not say what it must: names file, line, value
         ├── NothingToRate     no vote, or none that makes two models comparable
         └── ExportRefused     a dataset that would overwrite another, or hold nothing
@@ -34,6 +35,10 @@ class StoreUnwritable(ArenaError):
 
 class UnknownBattle(ArenaError):
     """A vote names a battle that the store does not hold."""
+
+
+class UnknownVoter(ArenaError):
+    """Nobody of this id was shown a battle or voted."""
 
 
 class VotesFileError(ArenaError):

@@ -26,7 +26,7 @@ def label(
     from arena.database import locate
     from arena.errors import ArenaError
     from arena.labelling import label as label_prompts
-    from arena.store import Store
+    from arena.reading import open_for_writing
     from serving.endpoints import load_endpoints, pick
     from serving.errors import did_you_mean
 
@@ -37,7 +37,7 @@ def label(
         raise ArenaError(f'{results / "categories.yaml"}: no category asks a question; write NAME: {{ask: "Does …?"}}')
     endpoint = pick(load_endpoints(results), judge)
     documents = []
-    with Store(locate(database, results), create=False) as store:
+    with open_for_writing(locate(database, results), results, create=False) as store:
         for name in category or asked:
             found = label_prompts(store, endpoint, name, asked[name], limit=limit, concurrency=concurrency)
             documents.append({"category": name, **{key: found.counts[key] for key in ("yes", "no", "unparsed", "failed")}})

@@ -5,7 +5,7 @@
 What a rule finds must not depend on where the votes lie, and the two databases' regular expressions differ (\\b, \\p{Han}, lower case).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arena.errors import ArenaError
@@ -18,8 +18,10 @@ _TEXTS = {"votes": "vote_order, battle_id", "battles": "battle_id, messages", "j
 _AT_ONCE = 20_000
 
 
-def look(connection: "psycopg.Connection[Any]", sql: str, parameters: Mapping[str, Any], *, name: str) -> list[Row]:
-    """What the statement finds in votes, battles and judged. Raises ArenaError, such as for an expression that is none."""
+def look(
+    connection: "psycopg.Connection[Any]", sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None, name: str
+) -> list[Row]:
+    """What the statement finds in votes, (these) battles and judged. Raises ArenaError, such as for an expression that is none."""
     import duckdb
     import psycopg
     import pyarrow as pa
@@ -34,7 +36,9 @@ def look(connection: "psycopg.Connection[Any]", sql: str, parameters: Mapping[st
                     # A temporary table stands before the one of the schema.
                     lens.execute(f"CREATE TEMP TABLE {table} AS SELECT {columns} FROM main.{table}")
                     with psycopg.RawServerCursor(connection, table) as rows:
-                        rows.execute(f"SELECT {columns} FROM {table}")
+                        these = battles is not None and table != "judged"
+                        only = " WHERE battle_id IN (SELECT unnest($1::TEXT[]))" if these else ""
+                        rows.execute(f"SELECT {columns} FROM {table}{only}", [list(battles or ())] if these else None)
                         while batch := rows.fetchmany(_AT_ONCE):
                             values = map(list, zip(*batch, strict=True))
                             lens.register("batch", pa.table(dict(zip(columns.split(", "), values, strict=True))))

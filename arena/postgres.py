@@ -10,8 +10,9 @@ the connection broke in the commit, the caller is told that nobody knows. No mes
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -51,6 +52,11 @@ class Postgres:
             raise
         self._idle.append(connection)
 
+    @property
+    def path(self) -> Path | None:
+        """There is no file."""
+        return None
+
     def close(self) -> None:
         """Let go of every connection."""
         self.closed = True
@@ -63,11 +69,34 @@ class Postgres:
         """See Database."""
         return self._reading(lambda connection: _execute(connection, sql, parameters))
 
-    def read_texts(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """See Database."""
+        import psycopg
+
+        with self._gate:
+            connection = self._take()
+            try:
+                with connection.transaction(), psycopg.RawServerCursor(connection, "stream") as cursor:
+                    cursor.execute(sql, parameters or None)
+                    while rows := cursor.fetchmany(5000):
+                        yield from rows
+            except psycopg.Error as error:
+                raise self._translated(error) from error
+            finally:
+                if connection.closed or self.closed:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """See Database."""
+        raise ArenaError(f"{self.name}: PostgreSQL needs no snapshot: read it by its own address")
+
+    def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
         """See Database: DuckDB, in memory, looks at the rows that PostgreSQL holds."""
         from arena.lens import look
 
-        return self._reading(lambda connection: look(connection, sql, parameters, name=self.name))
+        return self._reading(lambda connection: look(connection, sql, parameters, battles=battles, name=self.name))
 
     def columns(self, sql: str, parameters: Sequence[Any]) -> "Mapping[str, NDArray[Any]]":
         """See Database: each column comes as one value, its numbers packed by the server, so that no row becomes a Python object."""

@@ -4,13 +4,13 @@ The process owns the vote store and one loop in which answers are generated; scr
 claimed before anything is served, so that whoever comes second is told so in one line.
 """
 
+import secrets
 import signal
+import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
@@ -22,7 +22,7 @@ LIGHT = {
     "borderColor": "#ddd3c4", "linkColor": "#8f3a12", "codeBackgroundColor": "#f4eee5", "codeTextColor": "#5b3a1e",
 }  # fmt: skip
 DARK = {
-    "primaryColor": "#c9652f", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
+    "primaryColor": "#bb5722", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
     "borderColor": "#40382f", "linkColor": "#f0a070", "codeBackgroundColor": "#211d19", "codeTextColor": "#f0c9a0",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {
@@ -43,26 +43,15 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class SafeHeaders:
-    """ASGI middleware: no image from elsewhere (a hostile answer could count its readers), no framing, no sniffing, no referrer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = "img-src 'self' data: blob:; frame-ancestors 'self'"
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_safely if scope["type"] == "http" else send)
-
-
 def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
+
+
+def local_address(listener: socket.socket) -> str:
+    """Where this machine's own commands reach the listener; one that listens everywhere is reached over loopback."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(
@@ -86,8 +75,14 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.deletion import routes as deletion_routes
+    from arena.deletion import tidied
+    from arena.headers import SafeHeaders
+    from arena.health import Health
     from arena.importers import seed_demo
+    from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
+    from arena.views.trouble import tell
     from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
@@ -95,18 +90,34 @@ def serve(
     with claim_port(host, port) as listener, Store(database) as store:
         if demo and (seeded := seed_demo(store)):
             say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
+        own = secrets.token_urlsafe(32)
+        accepted = tokens(results, own)
         secret = store.secret()
-        with open_arena(Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)):
+        arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
+        snapshots = Snapshots(store)
+        with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
             import streamlit
             from streamlit import config
 
             for key, value in OPTIONS.items():
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
-            application = streamlit.App(script, middleware=[Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)])
+            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
+            own_routes = [
+                *Health(arena).routes(),
+                *(routes(snapshots, accepted) if store.path else []),
+                *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
+            ]
+            application = streamlit.App(script, routes=own_routes, middleware=middleware, on_script_error=tell)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
-            uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="websockets-sansio")).run(sockets=[listener])
+            proxies = list(arena.settings.trusted_proxies)
+            configuration = uvicorn.Config(
+                application, log_level="warning", ws="websockets-sansio", proxy_headers=bool(proxies), forwarded_allow_ips=proxies
+            )
+            # PostgreSQL is read by whoever has its address: only a file needs its holder to read it out.
+            with announced(store.path, local_address(listener), own) if store.path else nullcontext():
+                uvicorn.Server(configuration).run(sockets=[listener])

@@ -11,6 +11,7 @@ run beside it, from any thread. DuckDB lets no second process open the file; a P
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -45,14 +46,15 @@ class Counts(NamedTuple):
 
 
 class Store:
-    """The arena's tables. Opens the database at once, and creates what it lacks unless told not to. `name` is it in words, no password.
+    """The arena's tables. Opens the database at once, and creates what it lacks unless told not to. `name` is it in words, without
+    a password; `path` the file, None on PostgreSQL.
 
     Raises StoreInUse when another process holds the file, StoreUnreachable when the server is away, ArenaError when it cannot be opened.
     """
 
     def __init__(self, location: Location, *, create: bool = True) -> None:
         self._database = open_database(location, create=create)
-        self.name = self._database.name
+        self.name, self.path = self._database.name, self._database.path
         self._writer = Writer(self._database)
 
     def __enter__(self) -> "Store":
@@ -114,6 +116,10 @@ class Store:
         """What the named statement finds."""
         return self._read(name, *parameters)
 
+    def stream(self, name: str, *parameters: Any) -> Iterator[Row]:
+        """The rows of a statement, some thousands at a time: for what does not fit into memory."""
+        return self._database.stream(statements()[name], parameters)
+
     def queue_length(self) -> int:
         """How many writes wait for the writer."""
         return self._writer.waiting()
@@ -126,6 +132,10 @@ class Store:
         """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
         return self._read("ledger_counts")
 
+    def write_tables(self, folder: Path) -> list[str]:
+        """Write every table to folder/<table>.parquet, all as of one moment; returns their names. Only of a DuckDB file."""
+        return self._database.write_tables(folder)
+
     def vote_rows(self) -> list[Row]:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
         return self._read("vote_rows")
@@ -137,6 +147,10 @@ class Store:
     def unjudged(self, category: str) -> list[tuple[str, str]]:
         """(key, text) of the prompts that no model was asked about for this category."""
         return [(key, text) for key, text in self._database.read_texts(statements()["unjudged"], {"1": category})]
+
+    def prompt_keys(self, battle_ids: Sequence[str]) -> list[str]:
+        """The keys under which labels of these battles' prompts are kept."""
+        return [key for (key,) in self._database.read_texts(statements()["prompt_keys"], {"1": list(battle_ids)}, battles=battle_ids)]
 
     def n_judged(self, category: str) -> int:
         """How many prompts have a label for this category."""

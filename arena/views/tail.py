@@ -5,11 +5,12 @@ It comes last in the script: a widget after it would not exist while it runs, an
 """
 
 import time
+from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from arena.display import for_display
+from arena.display import Growing, as_html
 from arena.pace import visible
 from arena.rounds import Round, Side
 from arena.settings import Pace
@@ -23,12 +24,13 @@ TICK_S = 0.1
 def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: Pace = "natural", slow_s: float = 10.0) -> None:
     """Fill the two slots until both answers have ended, then run the script once more for what follows them."""
     shown = [""] * 2
+    growing = [Growing(), Growing()]
     while True:
         ended = round_.ended
         for index, (side, slot) in enumerate(zip(round_.sides, slots, strict=True)):
-            text = body(round_, side, revealed=revealed, pace=pace, slow_s=slow_s)
+            text = body(round_, side, growing[index], revealed=revealed, pace=pace, slow_s=slow_s)
             if text != shown[index]:
-                slot.markdown(text)
+                slot.html(text)
                 shown[index] = text
         if ended:
             break
@@ -39,16 +41,20 @@ def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: 
         st.rerun()
 
 
-def body(round_: Round, side: Side, *, revealed: bool, pace: Pace, slow_s: float) -> str:
-    """What stands in a side's slot now, as Markdown."""
+def body(round_: Round, side: Side, growing: Growing, *, revealed: bool, pace: Pace, slow_s: float) -> str:
+    """What stands in a side's slot now, as HTML."""
     if side.completion is not None and not side.answered and (pace == "natural" or round_.ended):
         if side.stopped:
-            return "*Stopped before the first word.*"
+            return _remark("Stopped before the first word.")
         why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
-        return f"*This model gave no answer{for_display(why)}.*"
+        return _remark(f"This model gave no answer{why}.")
     if text := visible(round_, side, pace):
-        return for_display(text)
+        return as_html(text) if round_.ended else growing.html(text)
     if pace == "hidden":
-        return "*Writing; both answers are shown when both are whole…*"
+        return _remark("Writing; both answers are shown when both are whole…")
     slow = time.monotonic() - side.asked_at > slow_s
-    return "*Thinking… Some models take a while; wait, or stop them.*" if slow else "*Thinking…*"
+    return _remark("Thinking… Some models take a while; wait, or stop them." if slow else "Thinking…")
+
+
+def _remark(text: str) -> str:
+    return f'<div class="answer"><em>{escape(text)}</em></div>'
