@@ -14,7 +14,7 @@ from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_comm
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 @app.command()
@@ -110,8 +110,10 @@ def hash_password() -> None:
     ask_and_hash()
 
 
-def _database(database: Path | None, results: Path) -> Path:
-    return database or results / "arena.duckdb"
+def _database(database: str | None, results: Path) -> Path | str:
+    from arena.database import locate
+
+    return locate(database, results)
 
 
 main = entry(app)

@@ -3,6 +3,8 @@
     BakeoffError
     └── ArenaError
         ├── StoreInUse        another process holds the database
+        ├── StoreUnreachable  the database's server is away, or the connection was lost
+        ├── StoreUnwritable   the disk is full, or the database read-only; what was stored is there
         ├── UnknownBattle     a vote for a battle that was never served
         ├── UnknownVoter      nobody of this id was here
         ├── VotesFileError    a votes file that does not say what it must: names file, line, value
@@ -21,6 +23,14 @@ class ArenaError(BakeoffError):
 
 class StoreInUse(ArenaError):
     """Another process holds the database file; DuckDB lets no second one even read it."""
+
+
+class StoreUnreachable(ArenaError):
+    """The database's server does not answer; what was asked for can be asked again, and says so where it may have been written."""
+
+
+class StoreUnwritable(ArenaError):
+    """Nothing can be stored now: a full disk, a read-only file or server. What was stored before is there and can be read."""
 
 
 class UnknownBattle(ArenaError):

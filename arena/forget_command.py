@@ -15,10 +15,11 @@ import typer
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, say
 
 if TYPE_CHECKING:
+    from arena.database import Location
     from arena.deletion import Deletion
     from arena.store import Store
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 def forget(
@@ -29,12 +30,13 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Remove a voter's prompts, answers and id; the votes stay, anonymous. Says which datasets and trainings they are in."""
+    from arena.database import locate
     from arena.deletion import forget as forget_voter
 
     def here(store: "Store") -> "list[Deletion]":
         return [forget_voter(store, voter, results=results, dry_run=dry_run)]
 
-    document = _done(database or results / "arena.duckdb", results, "/forget", {"voter": voter, "dry_run": dry_run}, here)[0]
+    document = _done(locate(database, results), results, "/forget", {"voter": voter, "dry_run": dry_run}, here)[0]
     if as_json:
         emit_json({"voter": voter, "dry_run": dry_run, **document})
         return
@@ -49,11 +51,12 @@ def forget(
 
 def tidy(database: Database = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
     """Remove the texts of battles that results/arena.yaml lets be kept no longer; a running arena does so every hour."""
+    from arena.database import locate
     from arena.deletion import tidy as tidy_store
     from arena.settings import load_settings
 
     retention = load_settings(results).retention
-    documents = _done(database or results / "arena.duckdb", results, "/tidy", {}, lambda store: tidy_store(store, retention))
+    documents = _done(locate(database, results), results, "/tidy", {}, lambda store: tidy_store(store, retention))
     if as_json:
         emit_json({"deletions": documents})
         return
@@ -62,7 +65,7 @@ def tidy(database: Database = None, results: Results = RESULTS, as_json: AsJson 
 
 
 def _done(
-    database: Path, results: Path, path: str, body: dict[str, Any], here: "Callable[[Store], list[Deletion]]"
+    database: "Location", results: Path, path: str, body: dict[str, Any], here: "Callable[[Store], list[Deletion]]"
 ) -> list[dict[str, Any]]:
     """Done on the file, or by the arena that holds it."""
     import json

@@ -26,7 +26,7 @@ class Choice:
     """Which votes: of a file or of the store, of one voter, in one category."""
 
     votes: Path | None
-    database: Path
+    database: Path | str
     results: Path
     voter: str | None = None
     category: str | None = None

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from arena.database import look_at, open_database
+from arena.database import Location
+from arena.duckdb_file import DuckFile, look_at
 from arena.errors import ArenaError, StoreInUse
 from arena.settings import load_settings
 from arena.snapshots import is_table_name, notice_path, schema_number
@@ -40,7 +41,7 @@ class Running:
 
 
 @contextmanager
-def open_for_reading(database: Path, results: Path) -> Iterator[Store]:
+def open_for_reading(database: Location, results: Path) -> Iterator[Store]:
     """The store at `database`: a file, or the address of an arena (http://…). Raises StoreInUse when its holder is no arena, ArenaError."""
     running = remote(database, results)
     if running is None:
@@ -59,7 +60,7 @@ def open_for_reading(database: Path, results: Path) -> Iterator[Store]:
         yield store
 
 
-def open_for_writing(database: Path, results: Path, *, create: bool) -> Store:
+def open_for_writing(database: Location, results: Path, *, create: bool) -> Store:
     """The store at `database`, to be written to. Raises StoreInUse in one line that says who holds it and what to do."""
     if (running := remote(database, results)) is not None:
         raise ArenaError(
@@ -76,7 +77,7 @@ def open_for_writing(database: Path, results: Path, *, create: bool) -> Store:
         ) from None
 
 
-def remote(database: Path, results: Path) -> Running | None:
+def remote(database: Location, results: Path) -> Running | None:
     """The arena that `database` names by its address, None for a file. Raises ArenaError when no token is at hand."""
     # Path folds the two slashes of an address into one.
     if (match := re.match(r"(https?):/+(.+)", str(database))) is None:
@@ -90,8 +91,10 @@ def remote(database: Path, results: Path) -> Running | None:
     return Running(url, token)
 
 
-def running_arena(database: Path) -> Running | None:
+def running_arena(database: Location) -> Running | None:
     """The arena that holds this file; None when none said so, or the one that did is gone."""
+    if isinstance(database, str):
+        return None
     try:
         notice = json.loads(notice_path(database).read_text())
         running = Running(notice["url"], notice["token"], int(notice["pid"]))
@@ -119,8 +122,9 @@ def snapshot_of(running: Running) -> Iterator[Store]:
         for table in tables:
             with ask(running, f"/snapshot/{told['snapshot']}/{table}.parquet") as answer, (folder / f"{table}.parquet").open("wb") as file:
                 shutil.copyfileobj(answer, file, 1 << 20)
-        database = open_database(folder / "arena.duckdb", create=True)
-        look_at(database, folder, tables)
+        database = DuckFile(folder / "arena.duckdb", create=True)
+        with database.cursor() as cursor:
+            look_at(cursor, folder, tables)
         database.close()
         with Store(folder / "arena.duckdb") as store:
             yield store

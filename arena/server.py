@@ -58,7 +58,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
-    database: Path,
+    database: Path | str,
     results: Path,
     demo: bool = False,
     speed: float | None = None,
@@ -82,16 +82,16 @@ def serve(
     from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
     from arena.views.trouble import tell
-    from arena.voters import VoterCookie, load_secret
+    from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
 
     with claim_port(host, port) as listener, Store(database) as store:
         if demo and (seeded := seed_demo(store)):
-            say(f"seeded {database} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
+            say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
         own = secrets.token_urlsafe(32)
         accepted = tokens(results, own)
-        secret = load_secret(database.with_suffix(".secret"))
+        secret = store.secret()
         arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
         snapshots = Snapshots(store)
         with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
