@@ -25,7 +25,7 @@ from arena.store import Store
 from arena.votes import Battle, Vote, Winner, new_id, now
 from serving.client import Client
 from serving.completion import Completion, Message, Request
-from serving.documents import read_document
+from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -118,7 +118,7 @@ class Arena:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.policy = read_document(path, Policy) if path.exists() else UNIFORM
+            self.policy = reread_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
