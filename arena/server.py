@@ -86,6 +86,7 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
     from arena.importers import seed_demo
     from arena.store import Store
     from arena.voters import VoterCookie, load_secret
@@ -103,10 +104,12 @@ def serve(
             for key, value in OPTIONS.items():
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
-            application = streamlit.App(script, middleware=[Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)])
+            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret), Middleware(OnlyWhatPagesSend)]
+            application = streamlit.App(script, middleware=middleware)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
-            uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="websockets-sansio")).run(sockets=[listener])
+            options: dict[str, Any] = {"ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning"}
+            uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])

@@ -268,6 +268,12 @@ class Page:
             self._changed.clear()
         return time.perf_counter() - began
 
+    @staticmethod
+    def kind_of(frame: bytes) -> str | None:
+        """What a frame of the server is: delta, new_session, script_finished, ..."""
+        kind: str | None = ForwardMsg.FromString(frame).WhichOneof("type")
+        return kind
+
     # The protocol
 
     def _elements(self) -> list[tuple[Path, Any]]:
