@@ -1,82 +1,41 @@
-"""Battles as they happen: two blind answers generated in one process-wide loop, which the pages only look at.
+"""Battles as they happen: answers generated in one process-wide loop, which the pages only look at.
 
-A click kills the Streamlit script that runs, so nothing is generated inside a script: `Arena.start` hands the prompt to a loop in a
-thread of its own, and every page tails `Round.sides`. A round ends as a Battle in the store; only then, and only if both sides answered,
-can it be voted on.
+    round_ = arena.start("Why is the sky blue?", voter_id)
+    arena.go_on(round_, voter_id, "And at night?")           # once both have answered, until the vote
+    arena.vote(round_, voter_id, "tie", token=arena.vote_form(round_, voter_id))
+
+A click kills the Streamlit script that runs, so nothing is generated inside a script: arena/asking.py does that, and every page tails
+`Round.sides` (arena/rounds.py). A battle is in the store before anything is asked, and each answer once it is whole: another process takes
+up what this one leaves (arena/conversations.py). It can be voted on when both sides have answered (arena/casting.py).
 """
 
-import asyncio
 import logging
 import random
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
+from arena import casting, conversations
+from arena.asking import Asking
 from arena.errors import ArenaError
 from arena.ledger import changes
 from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
-from arena.settings import load_settings
+from arena.rounds import Round, Side, Turn
+from arena.settings import Mode, load_settings
 from arena.store import Store
-from arena.votes import Battle, Vote, Winner, new_id, now
-from serving.client import Client
-from serving.completion import Completion, Message, Request
+from arena.votes import Winner, new_id, now
+from serving.completion import Message, Request
 from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
 
+__all__ = ["Arena", "Round", "Side", "contenders", "current", "open_arena"]
+
 log = logging.getLogger("arena")
 _KEPT_ROUNDS = 2_000
-# An endpoint that failed is not drawn for this long, doubled with each failure in a row.
-_REST_S, _LONGEST_REST_S = 30.0, 1800.0
-
-
-@dataclass
-class Side:
-    """One answer as it grows; `completion` is set when it has ended."""
-
-    model: str
-    pieces: list[str] = field(default_factory=list)
-    completion: Completion | None = None
-
-    @property
-    def text(self) -> str:
-        """What there is of the answer so far."""
-        return self.completion.text if self.completion is not None else "".join(self.pieces)
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is an answer that can be judged: ended well, and not empty."""
-        return self.completion is not None and self.completion.answered and bool(self.completion.text.strip())
-
-
-@dataclass
-class Round:
-    """One battle of one voter, from the prompt to the vote."""
-
-    battle_id: str
-    voter_id: str
-    request: Request
-    sides: tuple[Side, Side]
-    pairing_probability: float
-    created_at: datetime
-    pairing_policy: str = "uniform"
-    ready_at: float | None = None  # time.monotonic() when both sides had ended and the battle was stored
-
-    @property
-    def ended(self) -> bool:
-        """Whether both sides have ended, well or not, and the battle is stored."""
-        return self.ready_at is not None
-
-    @property
-    def votable(self) -> bool:
-        """Whether both sides gave an answer that can be judged."""
-        return self.ended and all(side.answered for side in self.sides)
 
 
 class Arena:
@@ -89,23 +48,19 @@ class Arena:
         self.rounds: dict[str, Round] = {}
         self.policy = UNIFORM
         self.settings = load_settings(results)
+        self._finding = threading.Lock()
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
         self._ledger_gate = threading.Lock()
-        self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._random = random.SystemRandom()
-        self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="arena-generation", daemon=True)
+        self.asking = Asking(store, speed=speed, endpoint_of=lambda name: self.endpoints.get(name), settings_of=lambda: self.settings)
 
     def open(self) -> None:
         """Start the loop in which answers are generated."""
-        self._thread.start()
-        self._started.wait()
+        self.asking.open()
 
     def close(self) -> None:
-        """Stop generating; battles under way are given up (they could not be voted on yet)."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        """Stop generating; battles under way are taken up again by the next process that is asked for them."""
+        self.asking.close()
 
     def refresh(self) -> None:
         """Read the endpoints and results/pairing.yaml again: what was started, trained or changed since counts from now on.
@@ -136,61 +91,131 @@ class Arena:
         requests = [Request.user(prompt.text) for prompt in self.prompts]
         return sum(any(holds(endpoint, request) for request in requests) for endpoint in self._recorded())
 
-    def start(self, prompt: str, voter_id: str) -> Round:
-        """Begin a battle on `prompt`. Raises ArenaError when the prompt is empty, too long, or fewer than two endpoints can answer it."""
-        if not prompt.strip():
-            raise ArenaError("the prompt is empty; type a question")
+    def start(
+        self, prompt: str, voter_id: str, *, mode: Mode = "blind", models: Sequence[str] = (), parent_battle_id: str | None = None
+    ) -> Round:
+        """Begin a battle on `prompt`, or in `direct` mode a chat; `models` are those that the voter chose (blind: none).
+
+        Raises ArenaError when the prompt is empty or too long, the mode is not on offer, or too few endpoints can answer it.
+        """
         self.refresh()
-        if len(prompt) > (longest := self.settings.limits.prompt_characters):
-            raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
-        request = Request(messages=(Message(role="user", content=prompt),))
+        self._check_prompt(prompt)
+        if mode not in self.settings.modes:
+            raise ArenaError(f"mode '{mode}' is not on offer here; choose {' or '.join(self.settings.modes)}")
+        request = Request(messages=(Message(role="user", content=prompt),), max_tokens=self.settings.limits.answer_tokens)
         able = [name for name, endpoint in self.endpoints.items() if holds(endpoint, request)]
-        if len(able) < 2:
-            remedy = "choose one of the recorded prompts" if self.demo else "start another with 'serving up', or set the API keys of two"
-            raise ArenaError(f"a battle needs two endpoints that can answer, and {len(able)} can; {remedy}")
-        model_a, model_b, probability = self._draw(able)
-        round_ = Round(new_id(), voter_id, request, (Side(model_a), Side(model_b)), probability, now(), self.policy.kind)
+        if mode == "blind":
+            if len(able) < 2:
+                remedy = (
+                    "choose one of the recorded prompts" if self.demo else "start another with 'serving up', or set the API keys of two"
+                )
+                raise ArenaError(f"a battle needs two endpoints that can answer, and {len(able)} can; {remedy}")
+            *models, probability = self._draw(able)
+        else:
+            _check_chosen(mode, models, able, self.endpoints)
+            probability = None
+        turn = Turn(prompt, tuple(Side(model) for model in models))
+        policy = self.policy.kind if mode == "blind" else "chosen"
+        round_ = Round(new_id(), voter_id, now(), [turn], mode, policy, probability, parent_battle_id)
+        conversations.begin(self.store, round_)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
-        asyncio.run_coroutine_threadsafe(self._fight(round_), self._loop)
+        self.asking.begin(round_)
         return round_
 
-    def find(self, battle_id: str | None, voter_id: str) -> Round | None:
-        """The voter's own round, from memory or, after a restart, from the store; None for anybody else's."""
-        if not battle_id:
-            return None
-        if (round_ := self.rounds.get(battle_id)) is not None:
-            return round_ if round_.voter_id == voter_id else None
-        battle = self.store.battle(battle_id)
-        if battle is None or battle.voter_id != voter_id:
-            return None
-        completions = self.store.completions_of(battle_id)
-        if completions is None:
-            return None
-        first, second = completions
-        sides = (Side(battle.model_a, completion=first), Side(battle.model_b, completion=second))
-        request = Request(messages=battle.messages)
-        round_ = Round(battle_id, voter_id, request, sides, battle.pairing_probability or 1.0, battle.created_at or now())
-        round_.ready_at = time.monotonic()
-        self.rounds[battle_id] = round_
-        return round_
+    def go_on(self, round_: Round, voter_id: str, prompt: str) -> None:
+        """Ask both sides for one more turn, each with its own history. Raises ArenaError when this battle cannot go on."""
+        self._check_prompt(prompt)
+        self._next(round_, voter_id, lambda: round_.next_turn(prompt), self.why_no_turn(round_))
 
-    def vote(self, round_: Round, voter_id: str, winner: Winner) -> bool:
-        """Store the vote; False when this battle had one already (the first one stands). Raises ArenaError when it may not be voted on."""
+    def regenerate(self, round_: Round, voter_id: str) -> None:
+        """Ask the same models for the last turn's answers anew; a vote on them is not rated. Raises ArenaError."""
+        self._next(round_, voter_id, round_.same_turn, None)
+
+    def stop(self, round_: Round, voter_id: str) -> None:
+        """End the answers that are being written; what came stays. Raises ArenaError for anybody but the battle's voter."""
         if round_.voter_id != voter_id:
             raise ArenaError("this battle belongs to another voter; start one of your own")
-        if not round_.votable or round_.ready_at is None:
-            raise ArenaError("this battle cannot be voted on: not both sides have answered")
-        return self.store.save_vote(
-            Vote(
-                vote_id=new_id(),
-                battle_id=round_.battle_id,
-                voter_id=voter_id,
-                winner=winner,
-                voted_at=now(),
-                dwell_s=time.monotonic() - round_.ready_at,
-            )
-        )
+
+        self.asking.stop(round_)
+
+    def why_no_turn(self, round_: Round) -> str | None:
+        """Why this conversation cannot go on after the turn that is there; None when it can."""
+        if len(round_.turns) >= (most := self.settings.limits.turns):
+            return f"a conversation has at most {most} turns"
+        if not round_.answered:
+            return "not every side has answered"
+        if any(name not in self.endpoints or self.endpoints[name].wire == "recorded" for name in round_.models):
+            return "recorded models answer one prompt only"
+        return None
+
+    def find(self, battle_id: str | None, voter_id: str) -> Round | None:
+        """The voter's own round, from memory or else from the store; None for anybody else's.
+
+        What a process that ended left unfinished is asked for again, of the same models.
+        """
+        if not battle_id:
+            return None
+        with self._finding:
+            if (round_ := self.rounds.get(battle_id)) is None:
+                round_ = conversations.load(self.store, battle_id)
+                if round_ is None or round_.voter_id != voter_id:
+                    return None
+                self.rounds[battle_id] = round_
+                if not round_.ended:
+                    round_.resumed = True
+                    self.asking.begin(round_)
+        return round_ if round_.voter_id == voter_id else None
+
+    def shared(self, token: str) -> Round | None:
+        """The finished battle that its voter shared under this token, for anybody to read."""
+        round_ = conversations.shared_round(self.store, token)
+        return round_ if round_ is not None and self.store.vote_of(round_.battle_id) is not None else None
+
+    def share(self, round_: Round, voter_id: str) -> str:
+        """The token under which anybody may read this battle. Raises ArenaError before the vote, and for anybody but its voter."""
+        if round_.voter_id != voter_id or self.store.vote_of(round_.battle_id) is None:
+            raise ArenaError("only its own voter can share a battle, and after the vote")
+        return conversations.share_token(self.store, round_.battle_id)
+
+    def vote_form(self, round_: Round, voter_id: str) -> str:
+        """See arena/casting.py."""
+        return casting.vote_form(round_, voter_id)
+
+    def vote(self, round_: Round, voter_id: str, winner: Winner, *, token: str) -> bool:
+        """Store the vote; False when this battle had one already (the first one stands). Raises ArenaError when it may not be voted on."""
+        try:
+            return casting.cast(self.store, round_, voter_id, winner, token=token)
+        except casting.WentOn:
+            self.rounds.pop(round_.battle_id, None)
+            raise
+
+    def _check_prompt(self, prompt: str) -> None:
+        if not prompt.strip():
+            raise ArenaError("the prompt is empty; type a question")
+        if len(prompt) > (longest := self.settings.limits.prompt_characters):
+            raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
+
+    def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None) -> None:
+        if round_.voter_id != voter_id:
+            raise ArenaError("this battle belongs to another voter; start one of your own")
+        with round_.gate:
+            if not round_.ended:
+                raise ArenaError("the answers are still being written: wait, or stop them")
+            if round_.mode != "direct" and self.store.vote_of(round_.battle_id) is not None:
+                raise ArenaError("the vote ended this battle: start a new one")
+            if why_not is not None:
+                raise ArenaError(f"this conversation cannot go on: {why_not}")
+            before = list(round_.turns)
+            fresh = turn()
+            round_.turns[fresh.number - 1 :] = [fresh]
+            try:
+                conversations.begin_turn(self.store, round_)
+            except ArenaError:
+                round_.turns[:] = before
+                raise
+            round_.tokens.clear()
+            self.asking.begin(round_)
 
     def _keep_ledger(self) -> None:
         with self._ledger_gate:
@@ -205,64 +230,10 @@ class Arena:
 
     def resting(self) -> set[str]:
         """The endpoints that failed lately and are not drawn for a while."""
-        moment = time.monotonic()
-        failures = list(self._failures.items())
-        return {model for model, (times, last) in failures if moment - last < min(_REST_S * 2 ** (times - 1), _LONGEST_REST_S)}
+        return self.asking.resting()
 
     def _recorded(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints.values() if endpoint.wire == "recorded"]
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        self._stop = asyncio.Event()
-        async with Client(speed=self.speed) as self._client:
-            self._started.set()
-            await self._stop.wait()
-            fights = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for fight in fights:
-                fight.cancel()
-            await asyncio.gather(*fights, return_exceptions=True)
-
-    async def _fight(self, round_: Round) -> None:
-        first, second = await asyncio.gather(*(self._answer(side, round_.request) for side in round_.sides))
-        battle = Battle(
-            battle_id=round_.battle_id,
-            created_at=round_.created_at,
-            messages=round_.request.messages or (),
-            model_a=first.endpoint,
-            model_b=second.endpoint,
-            voter_id=round_.voter_id,
-            pairing_policy=round_.pairing_policy,
-            pairing_probability=round_.pairing_probability,
-        )
-        try:
-            await asyncio.to_thread(self.store.save_battle, battle, (first, second))
-        except BakeoffError:
-            # Without the stored battle a vote could not be kept either: the round stays unvotable and the page says so.
-            log.exception("battle %s could not be stored", round_.battle_id)
-            for side in round_.sides:
-                side.completion = _failed(side.model, round_.request, "the battle could not be stored")
-        round_.ready_at = time.monotonic()
-
-    async def _answer(self, side: Side, request: Request) -> Completion:
-        endpoint = self.endpoints[side.model]
-        try:
-            completion = await self._client.ask(endpoint, request, on_text=side.pieces.append)
-        except BakeoffError as error:
-            completion = _failed(side.model, request, str(error))
-        if not completion.answered:
-            log.warning("%s failed in a battle: %s %s", side.model, completion.status, completion.error)
-            self._failures[side.model] = (self._failures.get(side.model, (0, 0.0))[0] + 1, time.monotonic())
-        else:
-            self._failures.pop(side.model, None)
-        side.completion = completion
-        return completion
 
     def _forget_old_rounds(self) -> None:
         # Ended rounds live on in the store; the oldest leave memory first.
@@ -286,8 +257,14 @@ def contenders(endpoints: dict[str, Endpoint], *, demo: bool) -> dict[str, Endpo
     return able
 
 
-def _failed(model: str, request: Request, error: str) -> Completion:
-    return Completion(endpoint=model, request=request, status="api_error", error=error)
+def _check_chosen(mode: Mode, models: Sequence[str], able: Sequence[str], endpoints: dict[str, Endpoint]) -> None:
+    if len(set(models)) != len(models) or len(models) != (1 if mode == "direct" else 2):
+        raise ArenaError("choose one model to chat with" if mode == "direct" else "choose two different models to compare")
+    for model in models:
+        if model not in endpoints:
+            raise ArenaError(f"model '{model}' is no longer here: choose another")
+        if model not in able:
+            raise ArenaError(f"model '{model}' has no recorded answer to this prompt: choose another model or another prompt")
 
 
 _current: Arena | None = None

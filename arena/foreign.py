@@ -121,6 +121,7 @@ def _records(
                 voted_at=one.voted_at,
                 rated=one.blind,
                 source=format,
+                unrated_reason=None if one.blind else "names shown",
             )
             yield Record(battle, pair, vote)
     if left_out:

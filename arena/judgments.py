@@ -49,7 +49,11 @@ def _records(path: Path, rated: bool) -> Iterator[tuple[Battle, tuple[Completion
         battle = parse_document(
             {"created_at": None, "messages": messages, **{key: values[key] for key in _BATTLE if key in values}}, Battle, where=where
         )
-        vote = parse_document({"rated": rated, **{key: values[key] for key in _VOTE}}, Vote, where=where)
+        vote = parse_document(
+            {"rated": rated, "unrated_reason": None if rated else "judged by a model", **{key: values[key] for key in _VOTE}},
+            Vote,
+            where=where,
+        )
         # In a conversation each answered after its own first answer: these two texts do not continue the same messages.
         alike = left.request.messages == right.request.messages
         yield battle, (left, right) if alike else None, vote

@@ -34,6 +34,7 @@ DROPPED = {
     "too_quick": "voted sooner than --min-dwell-s",
     "dwell_unknown": "--min-dwell-s was asked for and the time taken to vote was not recorded",
     "no_texts": "the vote came without the answers",
+    "histories_differ": "in a conversation, the two sides had answered differently before the last turn",
     "no_answer": "an answer is empty or failed",
     "unfinished": "an answer was cut off",
     "identical": "both answers are the same text",
@@ -152,6 +153,8 @@ def _reason(
         return "too_quick"
     if completions is None or not battle.messages:
         return "no_texts"
+    if completions[0].request.messages != completions[1].request.messages:
+        return "histories_differ"
     if any(not completion.answered or not completion.text.strip() for completion in completions):
         return "no_answer"
     if any(completion.status == "truncated" for completion in completions):

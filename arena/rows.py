@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,19 +25,26 @@ def completion_row(completion: Completion) -> Row:
 
 def battle_row(battle: Battle, completion_ids: tuple[str, str] | tuple[None, None]) -> Row:
     """A battle's columns, its id first."""
-    messages = json.dumps([message.model_dump() for message in battle.messages], ensure_ascii=False)
     return (
-        battle.battle_id, _to_utc(battle.created_at), messages, battle.model_a, battle.model_b,
+        battle.battle_id, to_utc(battle.created_at), messages_text(battle.messages), battle.model_a, battle.model_b,
         *completion_ids, battle.voter_id, battle.prompt_id,
         battle.pairing_policy, battle.pairing_probability, battle.mode, battle.parent_battle_id,
     )  # fmt: skip
 
 
+def messages_text(messages: Iterable[Message]) -> str:
+    """Messages as the column of that name holds them."""
+    return json.dumps([message.model_dump() for message in messages], ensure_ascii=False)
+
+
 def vote_row(vote: Vote) -> Row:
     """A vote's columns but for its order: vote_id and battle_id first."""
     reasons = json.dumps(vote.reasons, ensure_ascii=False)
-    when = _to_utc(vote.voted_at)
-    return vote.vote_id, vote.battle_id, vote.voter_id, vote.winner, reasons, when, vote.dwell_s, vote.rated, vote.source
+    when = to_utc(vote.voted_at)
+    return (
+        vote.vote_id, vote.battle_id, vote.voter_id, vote.winner, reasons, when, vote.dwell_s, vote.rated, vote.source,
+        vote.unrated_reason,
+    )  # fmt: skip
 
 
 def battle_of(row: Row) -> Battle:
@@ -60,7 +68,7 @@ def battle_of(row: Row) -> Battle:
 
 def vote_of(row: Row) -> Vote:
     """The vote in a row of the columns that sql/statements.sql lists."""
-    vote_id, battle_id, voter_id, winner, reasons, voted_at, dwell_s, rated, source = row
+    vote_id, battle_id, voter_id, winner, reasons, voted_at, dwell_s, rated, source, unrated_reason = row
     return Vote(
         vote_id=vote_id,
         battle_id=battle_id,
@@ -71,10 +79,12 @@ def vote_of(row: Row) -> Vote:
         dwell_s=dwell_s,
         rated=rated,
         source=source,
+        unrated_reason=unrated_reason,
     )
 
 
-def _to_utc(moment: datetime | None) -> datetime | None:
+def to_utc(moment: datetime | None) -> datetime | None:
+    """A moment as the columns hold it."""
     # The columns are TIMESTAMP without a zone: an aware value would be shifted into the session's zone.
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 

@@ -31,10 +31,12 @@ class Settings(Noun):
     """The keys of results/arena.yaml.
 
     `pace` is how answers come to the screen: as they arrive (natural), both at the speed of the slower one (matched), or at once when both
-    have ended (hidden), so that speed does not tell who answers. `modes` are the kinds of battle on offer, the first one by default.
+    have ended (hidden), so that speed does not tell who answers. `slow_notice_s` without a word,
+    and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default.
     """
 
     pace: Pace = "natural"
+    slow_notice_s: float = Field(default=10.0, gt=0)
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
 

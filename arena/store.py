@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from arena.categories import Rule
 
 Pair = tuple[Completion, Completion]
+Step = tuple[str, list[Any]]  # a statement's name and its parameters
 Cluster = Literal["none", "voter", "prompt"]
 
 # A group commit stops growing here, so that nobody waits for an endless one.
@@ -65,7 +66,7 @@ class _Work:
     completions: dict[str, Row] = field(default_factory=dict)
     battles: dict[str, Row] = field(default_factory=dict)
     votes: dict[str, Row] = field(default_factory=dict)
-    steps: list[tuple[str, list[Any]]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     done: "Future[set[str]]" = field(default_factory=Future)
 
     def add(self, battle: Battle, completions: Pair | None, known: dict[int, str]) -> None:
@@ -113,9 +114,12 @@ class Store:
 
     # Writing: every call returns after the commit.
 
-    def save_battle(self, battle: Battle, completions: Pair) -> bool:
-        """Store a battle and its two answers (left, right). False when the battle was there already, which then stands unchanged."""
-        work = _Work()
+    def save_battle(self, battle: Battle, completions: Pair | None, *steps: Step) -> bool:
+        """Store a battle and, where there are some yet, its two answers (left, right); `steps` in the same transaction.
+
+        False when the battle was there already, which then stands unchanged.
+        """
+        work = _Work(steps=list(steps))
         work.add(battle, completions, {})
         return battle.battle_id in self._submit(work)
 
@@ -137,7 +141,7 @@ class Store:
     def flag(self, reasons: Mapping[str, str], when: datetime) -> None:
         """Make exactly these votes (id: reason) flagged and unrated, and rate those that earlier audits had flagged."""
         columns = [list(reasons), list(reasons.values()), [_utc(when)] * len(reasons)]
-        steps: list[tuple[str, list[Any]]] = [("rate_flagged", []), ("unflag_votes", [])]
+        steps: list[Step] = [("rate_flagged", []), ("unflag_votes", [])]
         self._submit(_Work(steps=[*steps, *([("flag_votes", columns), ("unrate_flagged", [])] if reasons else [])]))
 
     def add_to_ledger(self, entries: Sequence[Entry]) -> None:
@@ -146,7 +150,15 @@ class Store:
             rows = [(number, entry.model, entry.event, _utc(entry.at), entry.detail) for number, entry in enumerate(entries, start=1)]
             self._submit(_Work(steps=[("insert_ledger", [list(column) for column in zip(*rows, strict=True)])]))
 
+    def run(self, *steps: Step, completions: Iterable[Completion] = ()) -> None:
+        """Run named statements in one transaction, after storing these answers."""
+        self._submit(_Work(completions={row[0]: row for row in map(completion_row, completions)}, steps=list(steps)))
+
     # Reading
+
+    def rows(self, name: str, *parameters: Any) -> list[Row]:
+        """What the named statement finds."""
+        return self._read(name, *parameters)
 
     def ledger(self) -> list[Entry]:
         """What happened to the models, in order."""
@@ -259,7 +271,7 @@ class Store:
         documents: dict[str, str] = dict(self._read("voted_completions"))
         parsed = cache(lambda key: Completion.model_validate_json(documents[key]))
         for row in self._read("voted"):
-            battle, vote = battle_of(row[9:]), vote_of(row[:9])
+            battle, vote = battle_of(row[10:]), vote_of(row[:10])
             pair = None if battle.completions is None else (parsed(battle.completions[0]), parsed(battle.completions[1]))
             yield Record(battle, pair, vote)
 

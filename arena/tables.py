@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from arena.store import Store
 
 VOTES = (
-    "vote_id", "battle_id", "model_a", "model_b", "winner", "voter_id", "prompt_id", "voted_at", "dwell_s", "reasons", "rated", "flag",
-    "source", "mode", "pairing_policy", "pairing_probability",
+    "vote_id", "battle_id", "model_a", "model_b", "winner", "voter_id", "prompt_id", "voted_at", "dwell_s", "reasons", "rated",
+    "unrated_reason", "flag", "source", "mode", "pairing_policy", "pairing_probability",
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ class Battle(Noun):
     """Two answers to the same messages, side by side.
 
     `completions` are the ids of the stored answers (left, right), filled by the store; None where a vote came without texts.
-    `pairing_probability` is that of the pair in the order shown; `voter_id` is whoever was shown it and alone may vote on it.
+    `pairing_probability` is that of the pair in the order shown; `voter_id` is whoever was shown it and alone may vote on it. Of a
+    conversation, `messages` and `completions` are those of its last turn (results/README.md says more).
     """
 
     battle_id: str = Field(min_length=1)
@@ -49,7 +50,8 @@ class Battle(Noun):
 class Vote(Noun):
     """One person's (or judge's) verdict on one battle; `rated` is False for a vote that must not move the leaderboard.
 
-    `dwell_s` is the time between the end of both answers and the vote; `source` says where the vote was cast.
+    `dwell_s` is the time between the end of both answers and the vote; `source` says where the vote was cast. `unrated_reason` is why it
+    was unrated from the start; what an audit has against a vote is a flag of its own.
     """
 
     vote_id: str = Field(min_length=1)
@@ -61,6 +63,7 @@ class Vote(Noun):
     dwell_s: float | None = Field(default=None, ge=0)
     rated: bool = True
     source: str = "arena"
+    unrated_reason: str | None = None
 
 
 class Outcome(NamedTuple):

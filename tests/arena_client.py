@@ -186,12 +186,7 @@ class Page:
         await self.rerun(button.id)
 
     async def ask(self, prompt: str) -> None:
-        """Type a prompt and send it off, whatever kind of field asks for it."""
-        for field_ in self._of("chat_input"):
-            message = BackMsg.FromString(self.message())
-            message.rerun_script.widget_states.widgets.add(id=field_.id).chat_input_value.data = prompt
-            await self.send(message.SerializeToString())
-            return
+        """Type a prompt into the form and send it off."""
         field_ = next(self._of("text_area"))
         self._values[field_.id] = prompt
         submit = next(button for button in self.buttons() if button.is_form_submitter and button.form_id == field_.form_id)
@@ -237,8 +232,7 @@ class Page:
 
     def can_ask(self) -> bool:
         """Whether there is a field for a prompt, and the run that drew it is over."""
-        fields = next(self._of("text_area"), None) or next(self._of("chat_input"), None)
-        return fields is not None and self.finished == self.run
+        return any(self._of("text_area")) and self.finished == self.run
 
     def votable(self) -> bool:
         """Whether the vote buttons are live (which battles that failed never are: see `void`)."""

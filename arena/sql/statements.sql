@@ -22,11 +22,11 @@ ON CONFLICT DO NOTHING
 RETURNING battle_id
 
 -- name: insert_votes
-INSERT INTO votes (vote_id, battle_id, vote_order, voter_id, winner, reasons, voted_at, dwell_s, rated, source)
+INSERT INTO votes (vote_id, battle_id, vote_order, voter_id, winner, reasons, voted_at, dwell_s, rated, source, unrated_reason)
 SELECT
     unnest($1::TEXT[]), unnest($2::TEXT[]), (SELECT coalesce(max(vote_order), 0) FROM votes) + unnest($3::BIGINT[]),
     unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::TEXT[]), unnest($7::TIMESTAMP[]),
-    unnest($8::DOUBLE PRECISION[]), unnest($9::BOOLEAN[]), unnest($10::TEXT[])
+    unnest($8::DOUBLE PRECISION[]), unnest($9::BOOLEAN[]), unnest($10::TEXT[]), unnest($11::TEXT[])
 ON CONFLICT DO NOTHING
 RETURNING vote_id
 
@@ -149,7 +149,7 @@ FROM battles AS b WHERE b.voter_id = $1
 ORDER BY b.created_at DESC, b.battle_id
 
 -- name: vote_of
-SELECT v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source
+SELECT v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source, v.unrated_reason
 FROM votes AS v WHERE v.battle_id = $1
 
 -- name: completions_of
@@ -161,7 +161,7 @@ WHERE b.battle_id = $1
 
 -- name: voted
 SELECT
-    v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source,
+    v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source, v.unrated_reason,
     b.battle_id, b.created_at, b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b, b.voter_id, b.prompt_id,
     b.pairing_policy, b.pairing_probability, b.mode, b.parent_battle_id
 FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
@@ -213,7 +213,8 @@ SELECT
 SELECT model, event, happened_at, detail FROM ledger ORDER BY entry
 
 -- name: ledger_counts
--- Per model: battles drawn here, battles imported, votes, unrated votes, flagged votes, first and last battle.
+-- Per model: battles drawn here (not those whose voter chose the pair), battles imported, votes, unrated votes, flagged votes, first and
+-- last battle.
 WITH sides AS (
     SELECT model_a AS model, battle_id, created_at, pairing_policy FROM battles
     UNION ALL
@@ -221,7 +222,7 @@ WITH sides AS (
 )
 SELECT
     s.model,
-    sum(CASE s.pairing_policy WHEN 'imported' THEN 0 ELSE 1 END)::BIGINT,
+    sum(CASE WHEN s.pairing_policy IN ('imported', 'chosen') THEN 0 ELSE 1 END)::BIGINT,
     sum(CASE s.pairing_policy WHEN 'imported' THEN 1 ELSE 0 END)::BIGINT,
     count(v.vote_id),
     sum(CASE WHEN v.vote_id IS NOT NULL AND NOT v.rated THEN 1 ELSE 0 END)::BIGINT,
@@ -236,7 +237,7 @@ ORDER BY s.model
 -- name: vote_rows
 SELECT
     v.vote_id, v.battle_id, b.model_a, b.model_b, v.winner, v.voter_id, b.prompt_id, v.voted_at, v.dwell_s, v.reasons, v.rated,
-    f.reason AS flag, v.source, b.mode, b.pairing_policy, b.pairing_probability
+    v.unrated_reason, f.reason AS flag, v.source, b.mode, b.pairing_policy, b.pairing_probability
 FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 LEFT JOIN flags AS f ON f.vote_id = v.vote_id
@@ -256,3 +257,57 @@ ON CONFLICT DO NOTHING
 
 -- name: n_judged
 SELECT count(*) FROM judged AS j WHERE j.category = $1
+
+-- name: insert_turn
+-- No ON CONFLICT: of two processes that go on with one conversation, the second is refused.
+INSERT INTO turns (battle_id, turn, attempt, asked, asked_at)
+VALUES ($1::TEXT, $2::INTEGER, $3::INTEGER, $4::TEXT, $5::TIMESTAMP)
+
+-- name: insert_answer
+INSERT INTO answers (battle_id, turn, attempt, side, completion_id)
+VALUES ($1::TEXT, $2::INTEGER, $3::INTEGER, $4::TEXT, $5::TEXT)
+ON CONFLICT DO NOTHING
+
+-- name: insert_chat
+INSERT INTO chats (chat_id, created_at, model, voter_id) VALUES ($1::TEXT, $2::TIMESTAMP, $3::TEXT, $4::TEXT)
+
+-- name: finish_turn
+-- The answers that stand are those of the table: another process may have been first. A battle that was voted on stays as it was.
+UPDATE battles SET
+    messages = $4::TEXT,
+    completion_a = (SELECT a.completion_id FROM answers AS a
+                    WHERE a.battle_id = $1::TEXT AND a.turn = $2::INTEGER AND a.attempt = $3::INTEGER AND a.side = 'a'),
+    completion_b = (SELECT a.completion_id FROM answers AS a
+                    WHERE a.battle_id = $1::TEXT AND a.turn = $2::INTEGER AND a.attempt = $3::INTEGER AND a.side = 'b')
+WHERE battle_id = $1::TEXT AND NOT EXISTS (SELECT 1 FROM votes AS v WHERE v.battle_id = $1::TEXT)
+
+-- name: chat
+SELECT c.chat_id, c.created_at, c.model, c.voter_id FROM chats AS c WHERE c.chat_id = $1
+
+-- name: turns
+SELECT t.turn, t.attempt, t.asked FROM turns AS t WHERE t.battle_id = $1 ORDER BY t.turn, t.attempt
+
+-- name: last_turn
+SELECT t.turn, t.attempt, a.side, a.completion_id
+FROM turns AS t
+LEFT JOIN answers AS a ON a.battle_id = t.battle_id AND a.turn = t.turn AND a.attempt = t.attempt
+WHERE t.battle_id = $1
+ORDER BY t.turn DESC, t.attempt DESC
+LIMIT 2
+
+-- name: answers
+SELECT a.turn, a.attempt, a.side, c.document
+FROM answers AS a JOIN completions AS c ON c.completion_id = a.completion_id
+WHERE a.battle_id = $1
+
+-- name: explain_vote
+UPDATE votes SET reasons = $3::TEXT WHERE battle_id = $1::TEXT AND voter_id = $2::TEXT
+
+-- name: insert_share
+INSERT INTO shares (token, battle_id, shared_at) VALUES ($1::TEXT, $2::TEXT, $3::TIMESTAMP) ON CONFLICT DO NOTHING
+
+-- name: share_of
+SELECT s.token FROM shares AS s WHERE s.battle_id = $1
+
+-- name: shared_battle
+SELECT s.battle_id FROM shares AS s WHERE s.token = $1

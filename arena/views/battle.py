@@ -4,22 +4,34 @@ The loop that tails the answers (arena/views/tail.py) comes last in the script.
 """
 
 import html
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from arena.battle import Arena, Round, Side, current
+from arena.battle import Arena, current
+from arena.casting import REASONS, WHY_UNRATED, explain
 from arena.display import for_display
 from arena.errors import ArenaError
+from arena.ratings import bradley_terry
+from arena.rounds import Round, Side, Turn
+from arena.settings import Mode
 from arena.views import frame
 from arena.views.tail import tail
-from arena.votes import Winner
+from arena.votes import Vote, Winner
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+MODE_NAMES = {"blind": "Blind battle", "side_by_side": "Side by side", "direct": "Direct chat"}
 CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("model_a", "A is better", "1"),
     ("model_b", "B is better", "2"),
     ("tie", "Tie", "3"),
     ("both_bad", "Both are bad", "4"),
 )
+ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
 ICONS = {
     "code": ":material/code:",
     "creativity": ":material/brush:",
@@ -33,6 +45,9 @@ VERDICT = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "Y
 def page() -> None:
     """Show the round named in the address, or ask for a prompt."""
     arena, voter = current(), frame.voter_id()
+    if token := st.query_params.get("shared"):
+        _shared(arena, token)
+        return
     round_ = arena.find(st.query_params.get("battle"), voter)
     if round_ is None:
         _ask(arena, voter)
@@ -45,13 +60,23 @@ def _ask(arena: Arena, voter: str) -> None:
     frame.heading("Which answer is better?", "Two models answer blind, side by side. You vote; then you learn who they were.")
     if problem := st.session_state.pop("problem", None):
         st.error(problem)
+    mode, models = _mode(arena)
     if len(arena.live()) >= 2:
         with st.form("ask", border=False):
-            st.text_area("Your prompt", key="prompt", height=120, max_chars=8000, placeholder="Ask anything…", label_visibility="collapsed")
-            if st.form_submit_button("Start the battle", type="primary"):
-                _start(arena, voter, str(st.session_state.prompt))
+            st.text_area(
+                "Your prompt",
+                key="prompt",
+                height=120,
+                max_chars=arena.settings.limits.prompt_characters,
+                placeholder="Ask anything…",
+                label_visibility="collapsed",
+            )
+            limits = arena.settings.limits
+            st.caption(f"Up to {limits.prompt_characters:,} characters and {limits.turns} turns.")
+            if st.form_submit_button("Start the battle" if mode != "direct" else "Start the chat", type="primary"):
+                _start(arena, voter, str(st.session_state.prompt), mode, models)
     if arena.prompts:
-        _offer(arena, voter)
+        _offer(arena, voter, mode, models)
     elif len(arena.live()) < 2:
         frame.empty(
             "No two models are here yet.",
@@ -60,19 +85,40 @@ def _ask(arena: Arena, voter: str) -> None:
         )
 
 
-def _offer(arena: Arena, voter: str) -> None:
+def _offer(arena: Arena, voter: str, mode: Mode, models: list[str]) -> None:
     lead = "Or pick a recorded prompt" if len(arena.live()) >= 2 else "Pick a prompt"
     st.html(f'<p class="note">{lead}: {arena.recorded_count()} real models answered these {len(arena.prompts)}, and were recorded.</p>')
+    if st.button("Surprise me", key="surprise", icon=":material/casino:"):
+        _start(arena, voter, secrets.choice(arena.prompts).text, mode, models)
     with st.container(key="prompts"):
         for prompt in arena.prompts:
             label, icon = _short(prompt.text), ICONS.get(prompt.type)
             if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=for_display(prompt.text), width="stretch"):
-                _start(arena, voter, prompt.text)
+                _start(arena, voter, prompt.text, mode, models)
 
 
-def _start(arena: Arena, voter: str, prompt: str) -> None:
+def _mode(arena: Arena) -> tuple[Mode, list[str]]:
+    """The kind of battle, and the models that the voter chose for it."""
+    modes = arena.settings.modes
+    mode: Mode = modes[0]
+    if len(modes) > 1:
+        chosen = st.segmented_control(
+            "Kind", modes, default=mode, key="mode", format_func=MODE_NAMES.__getitem__, required=True, label_visibility="collapsed"
+        )
+        mode = chosen or mode
+    if mode == "blind":
+        return mode, []
+    names = sorted(arena.endpoints)
+    if mode == "direct":
+        return mode, [name for name in [st.selectbox("Model", names, key="model")] if name]
+    left, right = st.columns(2)
+    pair = (left.selectbox("Left", names, key="left"), right.selectbox("Right", names, key="right", index=min(1, len(names) - 1)))
+    return mode, [name for name in pair if name]
+
+
+def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str]) -> None:
     try:
-        round_ = arena.start(prompt, voter)
+        round_ = arena.start(prompt, voter, mode=mode, models=models)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
@@ -80,31 +126,75 @@ def _start(arena: Arena, voter: str, prompt: str) -> None:
     st.rerun()
 
 
+def _again(arena: Arena, round_: Round, voter: str) -> None:
+    try:
+        fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id)
+    except ArenaError as error:
+        st.session_state.problem = str(error)
+    else:
+        st.query_params["battle"] = fresh.battle_id
+
+
 def _fight(arena: Arena, voter: str, round_: Round) -> None:
-    vote = arena.store.vote_of(round_.battle_id) if round_.ended else None
-    asked = (round_.request.messages or ())[-1].content
-    st.html(f'<div class="prompt"><span>Prompt</span><div>{html.escape(asked)}</div></div>')
-    slots = []
-    for column, letter, side in zip(st.columns(2, gap="medium"), "AB", round_.sides, strict=True):
-        won = vote is not None and vote.winner == f"model_{letter.lower()}"
-        with column.container(border=True, height="stretch", key=f"side-{letter.lower()}{'-won' if won else ''}"):
-            st.html(_side_head(letter, side if vote is not None else None, won=won))
-            slots.append(st.empty())
+    vote = arena.store.vote_of(round_.battle_id) if round_.ended and round_.mode != "direct" else None
+    if problem := st.session_state.pop("problem", None):
+        st.error(problem)
+    if round_.resumed:
+        st.info("The arena was started anew while these answers were written. What was cut off is asked again, of the same models.")
+    slots = _conversation(round_, vote)
     with st.container(key="verdict"):
         if vote is not None:
-            st.html(f'<p class="verdict">{VERDICT[vote.winner]}. Thank you, the vote is counted.</p>')
-            _new_battle()
+            _after_the_vote(arena, round_, voter, vote)
+        elif round_.mode == "direct":
+            pass
         elif round_.ended and not round_.votable:
             st.html('<p class="verdict">One of the two models could not answer, so this battle does not count.</p>')
-            _new_battle()
+            if round_.mode == "blind":
+                with st.container(horizontal=True, horizontal_alignment="center"):
+                    st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))
         else:
             _vote_bar(arena, voter, round_)
-    tail(round_, slots, revealed=vote is not None)
+        if vote is None:
+            _tools(arena, round_, voter)
+        if not (vote is None and round_.votable):
+            _new_battle()
+    named = vote is not None or round_.mode != "blind"
+    tail(round_, slots, revealed=named, pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
+
+
+def _conversation(round_: Round, vote: Vote | None) -> "list[DeltaGenerator]":
+    """All turns; returns the slots of the last one's answers."""
+    slots: list[DeltaGenerator] = []
+    for turn in round_.turns:
+        slots = _turn(turn, round_, vote, last=turn is round_.turn)
+    return slots
+
+
+def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[DeltaGenerator]":
+    st.html(f'<div class="prompt"><span>Prompt</span><div>{html.escape(turn.asked)}</div></div>')
+    slots = []
+    for column, letter, side in zip(st.columns(len(turn.sides), gap="medium"), "AB"[: len(turn.sides)], turn.sides, strict=True):
+        won = last and vote is not None and vote.winner == f"model_{letter.lower()}"
+        key = f"side-{letter.lower()}{'-won' if won else ''}{'' if last else f'-{turn.number}'}"
+        named = vote is not None or round_.mode != "blind"
+        with column.container(border=True, height="stretch", key=key):
+            st.html(_side_head(letter, side, won=won, named=named, rating=_ratings(current()).get(side.model) if vote and last else None))
+            slot = st.empty()
+            slots.append(slot)
+            if not last:
+                slot.markdown(for_display(side.text))
+            elif round_.ended and side.answered:
+                copy = st.popover("Copy", type="tertiary", icon=":material/content_copy:", key=f"copy-{letter}", on_change="rerun")
+                if copy.open:
+                    copy.code(side.text, language=None, wrap_lines=True)
+    return slots
 
 
 def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
     # While the answers grow the buttons stand there, disabled, so that nothing jumps when they become live.
     live = "live" if round_.votable else "waiting"
+    if round_.votable and st.session_state.get("form", ("", ""))[0] != round_.stage:
+        st.session_state.form = (round_.stage, arena.vote_form(round_, voter))
     with st.container(key="votes", horizontal=True, horizontal_alignment="center"):
         for winner, label, shortcut in CHOICES:
             st.button(
@@ -115,13 +205,74 @@ def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
                 args=(arena, round_, voter, winner),
                 shortcut=shortcut if round_.votable else None,
             )
+    if round_.votable:
+        # A button has one key: these two, out of sight, take the arrows. Up and down go on scrolling.
+        with st.container(key="arrows"):
+            for winner, arrow in ARROWS.items():
+                st.button(arrow, key=f"arrow-{winner}", on_click=_vote, args=(arena, round_, voter, winner), shortcut=arrow)
+        st.html('<p class="keys">Keys: 1 to 4 vote, ← A, → B; Esc stops the answers, N starts anew.</p>')
 
 
 def _vote(arena: Arena, round_: Round, voter: str, winner: Winner) -> None:
+    # The form leaves the session with the first click: whatever event comes after it finds none.
+    _, token = st.session_state.pop("form", ("", ""))
     try:
-        arena.vote(round_, voter, winner)
+        arena.vote(round_, voter, winner, token=token)
     except ArenaError as error:
         st.session_state.problem = str(error)
+
+
+def _tools(arena: Arena, round_: Round, voter: str) -> None:
+    """Stop while the answers grow; afterwards new answers, or one more turn."""
+    with st.container(horizontal=True, horizontal_alignment="center", key="tools"):
+        if not round_.ended:
+            st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
+        elif all(name in arena.live() for name in round_.models):
+            redo = (arena.regenerate, round_, voter)
+            st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_act, args=redo)
+    if round_.ended and arena.why_no_turn(round_) is None:
+        st.chat_input(
+            f"Go on: turn {len(round_.turns) + 1} of at most {arena.settings.limits.turns}",
+            key="more",
+            max_chars=arena.settings.limits.prompt_characters,
+            on_submit=_go_on,
+            args=(arena, round_, voter),
+        )
+
+
+def _act(step: Callable[[Round, str], None], round_: Round, voter: str) -> None:
+    try:
+        step(round_, voter)
+    except ArenaError as error:
+        st.session_state.problem = str(error)
+
+
+def _go_on(arena: Arena, round_: Round, voter: str) -> None:
+    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more)), round_, voter)
+
+
+def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:
+    counted = "the vote is counted" if vote.rated else f"the vote is kept, and not rated: {WHY_UNRATED[vote.unrated_reason or 'leak']}"
+    st.html(f'<p class="verdict">{VERDICT[vote.winner]}. Thank you, {counted}.</p>')
+    chosen = st.pills("Why? (optional)", REASONS, selection_mode="multi", default=vote.reasons or None, key=f"why-{round_.battle_id}")
+    if tuple(chosen) != vote.reasons:
+        explain(arena.store, round_, voter, chosen)
+    if st.button("Share", key="share", type="tertiary", icon=":material/link:"):
+        address = (st.context.url or "").partition("?")[0]
+        st.caption("Anybody who has this link can read this battle.")
+        st.code(f"{address}?shared={arena.share(round_, voter)}", language=None, wrap_lines=True)
+
+
+def _shared(arena: Arena, token: str) -> None:
+    """A finished battle, for anybody to read."""
+    round_ = arena.shared(token)
+    vote = arena.store.vote_of(round_.battle_id) if round_ is not None else None
+    if round_ is None or vote is None:
+        frame.empty("There is no battle under this link.", "Was it copied whole?")
+        return
+    slots = _conversation(round_, vote)
+    st.html(f'<p class="verdict">{VERDICT[vote.winner].replace("You", "The voter", 1)}.</p>')
+    tail(round_, slots, revealed=True)
 
 
 def _new_battle() -> None:
@@ -133,10 +284,26 @@ def _leave() -> None:
     st.query_params.clear()
 
 
-def _side_head(letter: str, side: Side | None, *, won: bool) -> str:
-    if side is None or side.completion is None:
+@st.cache_data(ttl=60, show_spinner=False)
+def _ratings(_arena: Arena) -> dict[str, float]:
+    """The ratings of a minute ago at most: a fit for each vote would cost more than the battle."""
+    try:
+        ratings = bradley_terry(_arena.store.vote_counts())
+    except ArenaError:
+        return {}
+    return {rating.model: rating.rating for rating in ratings if rating.rating is not None}
+
+
+def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float | None = None) -> str:
+    if not named:
         return f'<div class="side-head"><b>{letter}</b><span>Model {letter}</span></div>'
     facts = []
+    if side.completion is None:
+        return f'<div class="side-head"><b>{letter}</b><span class="name">{html.escape(side.model)}</span></div>'
+    if rating is not None:
+        facts.append(f"rated {rating:.0f}")
+    if side.completion.ttft_s is not None:
+        facts.append(f"first word {side.completion.ttft_s:.2g} s")
     if side.completion.latency_s is not None:
         facts.append(f"{side.completion.latency_s:.3g} s")
     if side.completion.usage.output_tokens is not None:

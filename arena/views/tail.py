@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from arena.battle import Round, Side
 from arena.display import for_display
+from arena.pace import visible
+from arena.rounds import Round, Side
+from arena.settings import Pace
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -18,30 +20,35 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 
 
-def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool) -> None:
+def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: Pace = "natural", slow_s: float = 10.0) -> None:
     """Fill the two slots until both answers have ended, then run the script once more for what follows them."""
     shown = [""] * 2
     while True:
         ended = round_.ended
         for index, (side, slot) in enumerate(zip(round_.sides, slots, strict=True)):
-            text = body(side, revealed=revealed)
+            text = body(round_, side, revealed=revealed, pace=pace, slow_s=slow_s)
             if text != shown[index]:
                 slot.markdown(text)
                 shown[index] = text
         if ended:
             break
         time.sleep(TICK_S)
-    if f"ended-{round_.battle_id}" not in st.session_state:
+    if f"ended-{round_.stage}" not in st.session_state:
         # Once: run again, so that the vote bar is drawn live.
-        st.session_state[f"ended-{round_.battle_id}"] = True
+        st.session_state[f"ended-{round_.stage}"] = True
         st.rerun()
 
 
-def body(side: Side, *, revealed: bool) -> str:
+def body(round_: Round, side: Side, *, revealed: bool, pace: Pace, slow_s: float) -> str:
     """What stands in a side's slot now, as Markdown."""
-    if side.completion is not None and not side.answered:
+    if side.completion is not None and not side.answered and (pace == "natural" or round_.ended):
+        if side.stopped:
+            return "*Stopped before the first word.*"
         why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
         return f"*This model gave no answer{for_display(why)}.*"
-    if not side.text:
-        return "*Thinking…*"
-    return for_display(side.text)
+    if text := visible(round_, side, pace):
+        return for_display(text)
+    if pace == "hidden":
+        return "*Writing; both answers are shown when both are whole…*"
+    slow = time.monotonic() - side.asked_at > slow_s
+    return "*Thinking… Some models take a while; wait, or stop them.*" if slow else "*Thinking…*"

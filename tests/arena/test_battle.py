@@ -11,6 +11,7 @@ from arena.battle import Arena, Round, current, open_arena
 from arena.errors import ArenaError
 from arena.prompts import recorded_prompts
 from arena.store import Store
+from arena.votes import Winner
 from serving.endpoints import register
 
 
@@ -28,6 +29,10 @@ def ended(round_: Round, patience_s: float = 20) -> Round:
     return round_
 
 
+def cast(arena: Arena, round_: Round, winner: Winner, voter: str = "v") -> bool:
+    return arena.vote(round_, voter, winner, token=arena.vote_form(round_, voter))
+
+
 def votable(arena: Arena, voter: str = "v") -> Round:
     """A round that both recorded models answered (some recordings are empty answers)."""
     for _ in range(20):
@@ -41,8 +46,8 @@ def test_two_different_models_answer_and_one_vote_is_stored(arena: Arena):
     round_ = votable(arena)
     first, second = round_.sides
     assert first.model != second.model and first.text and second.text
-    assert arena.vote(round_, "v", "model_a") is True
-    assert arena.vote(round_, "v", "model_b") is False
+    assert cast(arena, round_, "model_a") is True
+    assert cast(arena, round_, "model_b") is False
     stored = arena.store.vote_of(round_.battle_id)
     assert stored is not None and stored.winner == "model_a" and stored.dwell_s is not None
     assert arena.store.count_votes() == 1
@@ -52,7 +57,7 @@ def test_a_battle_belongs_to_its_voter(arena: Arena):
     round_ = votable(arena)
     assert arena.find(round_.battle_id, "somebody else") is None
     with pytest.raises(ArenaError, match="belongs to another voter"):
-        arena.vote(round_, "somebody else", "tie")
+        cast(arena, round_, "tie", "somebody else")
     assert arena.store.count_votes() == 0
 
 
@@ -64,7 +69,7 @@ def test_a_battle_outlives_the_process_that_fought_it(results: Path):
         again = arena.find(fought.battle_id, "v")
         assert again is not None and again is not fought and again.votable
         assert [side.text for side in again.sides] == [side.text for side in fought.sides]
-        assert arena.vote(again, "v", "both_bad") is True
+        assert cast(arena, again, "both_bad") is True
 
 
 def test_both_sides_stream_at_the_same_time(results: Path):
@@ -90,7 +95,7 @@ def test_a_side_that_fails_voids_the_battle_and_is_kept(results: Path):
             round_ = ended(arena.start("anything", "v"))
             assert not round_.votable
             with pytest.raises(ArenaError, match="not both sides have answered"):
-                arena.vote(round_, "v", "model_a")
+                cast(arena, round_, "model_a")
             completions = store.completions_of(round_.battle_id)
             assert completions is not None and {completion.status for completion in completions} == {"ok", "api_error"}
 

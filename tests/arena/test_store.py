@@ -133,7 +133,7 @@ def test_a_vote_without_its_battle_is_refused_and_its_neighbours_are_not(store: 
         "UPDATE battles SET model_b = model_a",
         "UPDATE battles SET pairing_probability = 1.5",
         "UPDATE battles SET completion_b = 'nothing'",
-        "INSERT INTO votes SELECT 'again', battle_id, 2, voter_id, winner, reasons, voted_at, dwell_s, rated, source FROM votes",
+        "INSERT INTO votes SELECT 'again', battle_id, 2, voter_id, winner, reasons, voted_at, dwell_s, rated, source, NULL FROM votes",
         "DELETE FROM battles",
         "UPDATE completions SET status = 'fine'",
     ],
@@ -360,8 +360,9 @@ def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
         store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
         now_written = store.ballots(columns=True)
     with duckdb.connect(path) as connection:
-        for table in ("ballots", "labels", "styles", "flags", "ledger", "judged"):
+        for table in ("ballots", "labels", "styles", "flags", "ledger", "judged", "turns", "answers", "chats", "shares"):
             connection.execute(f"DROP TABLE {table}")
+        connection.execute("ALTER TABLE votes DROP COLUMN unrated_reason")
         for (macro,) in connection.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal").fetchall():
             connection.execute(f"DROP MACRO {macro}")
         connection.execute("DELETE FROM schema_version WHERE version > 1")
