@@ -133,6 +133,7 @@ class Page:
                 compression=self.compression,
                 max_size=None,
                 ping_interval=None,
+                close_timeout=2,
                 proxy=None,
             )
         except Exception as error:
