@@ -87,6 +87,7 @@ def serve(
 
     from arena.battle import Arena, open_arena
     from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
+    from arena.garbage import collect_sparingly
     from arena.importers import seed_demo
     from arena.store import Store
     from arena.voters import VoterCookie, load_secret
@@ -105,6 +106,7 @@ def serve(
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
             middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret), Middleware(OnlyWhatPagesSend)]
+            collect_sparingly()
             application = streamlit.App(script, middleware=middleware)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:

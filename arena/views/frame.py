@@ -1,20 +1,15 @@
 """What every page of the house shares: page settings, the stylesheet, the voter, and how an error is shown."""
 
-import gc
-import sys
-import threading
 from pathlib import Path
 
 import streamlit as st
 
 from arena import battle
+from arena.garbage import set_modules_aside
 from arena.voters import COOKIE, voter_of
 
 MARK = Path(__file__).parent / "mark.svg"
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-
-_set_aside = 0  # how many modules there were when they were last set aside
-_aside_gate = threading.Lock()
 
 
 def open_page(title: str) -> None:
@@ -23,22 +18,6 @@ def open_page(title: str) -> None:
     st.logo(str(MARK), size="large")
     st.html(f"<style>{STYLE}</style>")
     set_modules_aside()
-
-
-def set_modules_aside() -> None:
-    """Keep what was imported out of the garbage collector's sight.
-
-    Streamlit collects after every script run. Looking at all modules took .1 s of CPU each time, three times what the script itself takes.
-    Pages import as they go, so this looks again whenever there are more modules.
-    """
-    global _set_aside
-    if len(sys.modules) != _set_aside and _aside_gate.acquire(blocking=False):
-        try:
-            _set_aside = len(sys.modules)
-            gc.collect()
-            gc.freeze()
-        finally:
-            _aside_gate.release()
 
 
 def voter_id() -> str:
