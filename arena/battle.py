@@ -29,7 +29,7 @@ from arena.settings import Mode, load_settings
 from arena.store import Store
 from arena.votes import Winner, new_id, now
 from serving.completion import Message, Request
-from serving.documents import read_document
+from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -81,7 +81,7 @@ class Arena:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.stated = read_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = reread_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
