@@ -6,7 +6,6 @@ arena audit --revert       # all of them count again
 """
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,18 +21,21 @@ def audit_votes(
     fdr: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Accepted share of honest voters among those flagged.")] = 0.05,
     apply: Annotated[bool, typer.Option("--apply", help="Unrate the flagged votes; they are kept.")] = False,
     revert: Annotated[bool, typer.Option("--revert", help="Rate again what earlier audits unrated.")] = False,
-    database: Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")] = None,
+    database: Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")] = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Find riggers, careless voters, leaks and repetitions; each flag says why."""
     from arena.audit import audit, audit_votes_of
+    from arena.database import locate
     from arena.errors import ArenaError
-    from arena.store import Store
+    from arena.reading import open_for_reading, open_for_writing
 
     if apply and revert:
         raise ArenaError("--apply and --revert are each other's opposite: leave one of them out")
-    with Store(database or results / "arena.duckdb", create=False) as store:
+    path = locate(database, results)
+    writes = apply or revert
+    with open_for_writing(path, results, create=False) if writes else open_for_reading(path, results) as store:
         before = len(store.flags())
         if revert:
             rate_again(store)

@@ -8,12 +8,13 @@ import typer
 from arena.audit_command import audit_votes
 from arena.endpoint_command import decide_on_endpoint
 from arena.export_command import export_votes
+from arena.forget_command import forget, tidy
 from arena.label_command import label
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 @app.command()
@@ -83,10 +84,10 @@ def import_(
 ) -> None:
     """Add votes that were cast elsewhere, all of the file or nothing."""
     from arena.importers import read_records
-    from arena.store import Store
+    from arena.reading import open_for_writing
 
     records = read_records(file, format)
-    with Store(_database(database, results)) as store:
+    with open_for_writing(_database(database, results), results, create=True) as store:
         added, total = store.save_all(records), store.count_votes()
     say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:
@@ -97,6 +98,8 @@ app.command(name="audit")(audit_votes)
 app.command(name="export")(export_votes)
 app.command()(label)
 app.command(name="endpoint")(decide_on_endpoint)
+app.command()(forget)
+app.command()(tidy)
 
 
 @app.command(name="hash-password")
@@ -107,8 +110,10 @@ def hash_password() -> None:
     ask_and_hash()
 
 
-def _database(database: Path | None, results: Path) -> Path:
-    return database or results / "arena.duckdb"
+def _database(database: str | None, results: Path) -> Path | str:
+    from arena.database import locate
+
+    return locate(database, results)
 
 
 main = entry(app)

@@ -9,7 +9,6 @@ While an arena is up, its admin page decides (arena/views/admin.py).
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,26 +30,28 @@ def decide_on_endpoint(
     ] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="For good: nothing is deleted, the id never returns.")] = False,
     reason: Annotated[str, typer.Option(help="Why; a withdrawal needs one.")] = "",
-    database: Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")] = None,
+    database: Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")] = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Switch an endpoint off or on, weigh it, withdraw it; without an option show where it stands."""
+    from arena.database import locate
     from arena.decisions import decide, decisions
     from arena.errors import StoreInUse
-    from arena.store import Store
+    from arena.reading import open_for_reading, open_for_writing
     from serving.endpoints import load_endpoints
 
     wishes = {"off": off, "outage": outage, "weight": weight, "boost": boost, "withdrawn": withdraw or None}
     asked = [_decision(endpoint, matter, wish, until, reason) for matter, wish in wishes.items() if wish is not None]
     try:
         # The first decision may come before the first vote: then there is no file yet.
-        with Store(database or results / "arena.duckdb", create=bool(asked)) as store:
+        path = locate(database, results)
+        with open_for_writing(path, results, create=True) if asked else open_for_reading(path, results) as store:
             known = load_endpoints(results)
             kept = [decide(store, decision, known=known) for decision in asked]
             story = [row for row in decisions(store) if row.endpoint == endpoint]
     except StoreInUse as error:
-        raise StoreInUse(f"{str(error).partition(':')[0]}: an arena that is up takes decisions on its admin page (/admin)") from None
+        raise StoreInUse(f"{error}; an arena that is up takes decisions on its admin page (/admin)") from None
     if as_json:
         emit_json({"endpoint": endpoint, "decided": [_document(row) for row in kept], "decisions": [_document(row) for row in story]})
         return

@@ -5,11 +5,14 @@ arena export --format ledger --out ledger.csv
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from serving.command import RESULTS, AsJson, Results, emit_json, say
+
+if TYPE_CHECKING:
+    from arena.database import Location
 
 
 def export_votes(
@@ -28,23 +31,24 @@ def export_votes(
     seed: Annotated[int, typer.Option(min=0, help="Draws whose votes stay, where one voter has too many.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder; write fewer than 500 preferences.")] = False,
     votes: Annotated[Path | None, typer.Option(metavar="FILE", help="Judgments of 'evals judge' instead of the votes (RLAIF).")] = None,
-    database: Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")] = None,
+    database: Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")] = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Write the votes as a dataset to train on (train, test, card, audit), or votes, ratings and ledger as tables."""
     from arena.cast import answers_of, casts_from, casts_of
     from arena.contamination import benchmark_grams
+    from arena.database import locate
     from arena.errors import ArenaError
     from arena.export import check_free, export
     from arena.judgments import judges_of, read_judgments
     from arena.preferences import Rules, strictest
-    from arena.store import Store
+    from arena.reading import open_for_reading
     from serving.endpoints import load_endpoints
 
-    database = database or results / "arena.duckdb"
+    location = locate(database, results)
     if format == "votes" or format == "ratings" or format == "ledger":
-        _export_table(format, out, database, force, as_json)
+        _export_table(format, out, location, results, force=force, as_json=as_json)
         return
     if ties and format != "kto":
         raise ArenaError(f"--ties: {format} has no place for a tie; leave it out, or --format kto")
@@ -61,7 +65,7 @@ def export_votes(
             outputs_trainable=lambda model: strictest(trainable.get(model), *judges),
         )  # fmt: skip
     else:
-        with Store(database, create=False) as store:
+        with open_for_reading(location, results) as store:
             benchmarks = benchmark_grams() if decontaminate else None
             out.resolve().parent.mkdir(parents=True, exist_ok=True)
             with answers_of(store, out.resolve().parent) as answers:
@@ -75,11 +79,11 @@ def export_votes(
         emit_json({"out": str(out), "format": format, **audit.model_dump(mode="json", exclude={"format"})})
 
 
-def _export_table(format: str, out: Path, database: Path, force: bool, as_json: bool) -> None:
-    from arena.store import Store
+def _export_table(format: str, out: Path, database: "Location", results: Path, *, force: bool, as_json: bool) -> None:
+    from arena.reading import open_for_reading
     from arena.tables import export_table
 
-    with Store(database, create=False) as store:
+    with open_for_reading(database, results) as store:
         n_rows = export_table(store, format, out, force=force)
     say(f"{out}: {n_rows:,} rows")
     if as_json:

@@ -4,7 +4,9 @@ The process owns the vote store and one loop in which answers are generated; scr
 claimed before anything is served, so that whoever comes second is told so in one line.
 """
 
+import secrets
 import signal
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ LIGHT = {
     "borderColor": "#ddd3c4", "linkColor": "#8f3a12", "codeBackgroundColor": "#f4eee5", "codeTextColor": "#5b3a1e",
 }  # fmt: skip
 DARK = {
-    "primaryColor": "#c9652f", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
+    "primaryColor": "#bb5722", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
     "borderColor": "#40382f", "linkColor": "#f0a070", "codeBackgroundColor": "#211d19", "codeTextColor": "#f0c9a0",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {
@@ -44,12 +46,19 @@ def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 
+def local_address(listener: socket.socket) -> str:
+    """Where this machine's own commands reach the listener; one that listens everywhere is reached over loopback."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve(
     script: Path = APP,
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
-    database: Path,
+    database: Path | str,
     results: Path,
     demo: bool = False,
     speed: float | None = None,
@@ -65,21 +74,27 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.deletion import routes as deletion_routes
+    from arena.deletion import tidied
     from arena.headers import SafeHeaders
     from arena.health import Health
     from arena.importers import seed_demo
+    from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
     from arena.views.trouble import tell
-    from arena.voters import VoterCookie, load_secret
+    from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
 
     with claim_port(host, port) as listener, Store(database) as store:
         if demo and (seeded := seed_demo(store)):
-            say(f"seeded {database} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
-        secret = load_secret(database.with_suffix(".secret"))
-        speed = speed or (DEMO_SPEED if demo else 1.0)
-        with open_arena(Arena(store, results=results, demo=demo, speed=speed, secret=secret)) as arena:
+            say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
+        own = secrets.token_urlsafe(32)
+        accepted = tokens(results, own)
+        secret = store.secret()
+        arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
+        snapshots = Snapshots(store)
+        with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
             import streamlit
             from streamlit import config
 
@@ -87,7 +102,12 @@ def serve(
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
             middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
-            application = streamlit.App(script, routes=Health(arena).routes(), middleware=middleware, on_script_error=tell)
+            own_routes = [
+                *Health(arena).routes(),
+                *routes(snapshots, accepted),
+                *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
+            ]
+            application = streamlit.App(script, routes=own_routes, middleware=middleware, on_script_error=tell)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
@@ -97,4 +117,5 @@ def serve(
             configuration = uvicorn.Config(
                 application, log_level="warning", ws="websockets-sansio", proxy_headers=bool(proxies), forwarded_allow_ips=proxies
             )
-            uvicorn.Server(configuration).run(sockets=[listener])
+            with announced(database, local_address(listener), own):
+                uvicorn.Server(configuration).run(sockets=[listener])

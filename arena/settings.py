@@ -103,6 +103,19 @@ class Admin(Noun):
         return self
 
 
+class Snapshots(Noun):
+    """Reading a running arena from elsewhere: `token_env` names the environment variable with the token, at both ends."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+
+
+class Retention(Noun):
+    """How long texts are kept: of any battle for `retention_days` (None: for good), of one never voted on for `abandoned_after_h` hours."""
+
+    retention_days: float | None = Field(default=None, gt=0)
+    abandoned_after_h: float | None = Field(default=72, gt=0)
+
+
 class Settings(Noun):
     """The keys of results/arena.yaml.
 
@@ -121,6 +134,8 @@ class Settings(Noun):
     trusted_proxies: tuple[str, ...] = ()
     metrics: Metrics | None = None
     admin: Admin | None = None
+    snapshots: Snapshots = Snapshots()
+    retention: Retention = Retention()
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,29 +1,25 @@
-"""Votes are rows, with one writer: what the arena knows lives in one DuckDB file, results/arena.duckdb.
+"""Votes are rows, with one writer: what the arena knows lives in one DuckDB file, results/arena.duckdb, or in a PostgreSQL database.
 
     with Store(Path("results/arena.duckdb")) as store:
         store.save_battle(battle, (left, right))
         store.save_vote(vote)            # True once it is on disk; False when the battle had a vote already
 
 All writes go through one thread (arena/writer.py) and return after the commit: a vote that was acknowledged survives `kill -9`. Reads
-run on cursors of their own, from any thread. DuckDB lets no second process open the file.
+run beside it, from any thread. DuckDB lets no second process open the file; a PostgreSQL database is shared (arena/database.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import duckdb
-
-from arena.database import open_database, statements
-from arena.errors import ArenaError
+from arena.database import Location, open_database, statements
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
-from arena.writer import Pair, Step, Work, Writer, translated, utc
+from arena.writer import Pair, Step, Work, Writer, utc
 from serving.completion import Completion
 
 if TYPE_CHECKING:
@@ -50,15 +46,17 @@ class Counts(NamedTuple):
 
 
 class Store:
-    """The arena's tables. Opens the file at once, and creates it unless told not to.
+    """The arena's tables. Opens the database at once, and creates what it lacks unless told not to. `name` is it in words,
+    without a password; `file` the DuckDB file, None for PostgreSQL.
 
-    Raises StoreInUse when another process holds it, ArenaError when it cannot be opened.
+    Raises StoreInUse when another process holds the file, StoreUnreachable when the server is away, ArenaError when it cannot be opened.
     """
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        self.path = path
-        self._root = open_database(path, create=create)
-        self._writer = Writer(self._root, path)
+    def __init__(self, location: Location, *, create: bool = True) -> None:
+        self._database = open_database(location, create=create)
+        self.name = self._database.name
+        self.file = location if isinstance(location, Path) else None
+        self._writer = Writer(self._database)
 
     def __enter__(self) -> "Store":
         return self
@@ -67,9 +65,9 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued, then let go of the file. May be called twice."""
+        """Write what is queued, then let go of the database. May be called twice."""
         self._writer.close()
-        self._root.close()
+        self._database.close()
 
     # Writing: every call returns after the commit.
 
@@ -141,13 +139,11 @@ class Store:
 
     def unjudged(self, category: str) -> list[tuple[str, str]]:
         """(key, text) of the prompts that no model was asked about for this category."""
-        with self._cursor() as cursor:
-            return cursor.execute(statements()["unjudged"], [category]).fetchall()
+        return [(key, text) for key, text in self._database.read_texts(statements()["unjudged"], {"1": category})]
 
     def n_judged(self, category: str) -> int:
         """How many prompts have a label for this category."""
-        with self._cursor() as cursor:
-            return int(cursor.execute(statements()["n_judged"], [category]).fetchall()[0][0])
+        return int(self._read("n_judged", category)[0][0])
 
     def save_judged(self, category: str, rows: Sequence[tuple[str, bool]], *, judge: str, when: datetime) -> None:
         """Keep what a judge said of prompts (key, belongs)."""
@@ -221,13 +217,11 @@ class Store:
         name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots_by_voter" if by_voter else "ballots"
         sql, parameters = statements()[name], [voter]
         if where is not None:
-            sql, parameters = f"{sql} AND s.vote_order IN ({where.sql})", [voter, *where.parameters]
+            condition, values = self._database.among(where)
+            sql, parameters = f"{sql} AND {condition}", [voter, *values]
         if counted:
-            sql += " GROUP BY ALL"
-        with self._cursor() as cursor:
-            return ballots_from_columns(
-                cursor.execute(sql, parameters).fetchnumpy(), dict(cursor.execute(statements()["labels"]).fetchall())
-            )
+            sql += " GROUP BY s.model_a, s.model_b, s.winner"
+        return ballots_from_columns(self._database.columns(sql, parameters), dict(self._read("labels")))
 
     def voted(self) -> Iterator[Record]:
         """Every vote with its battle and answers, in the order they were cast."""
@@ -240,22 +234,15 @@ class Store:
 
     def stream(self, name: str, *parameters: Any) -> Iterator[Row]:
         """The rows of a statement, some thousands at a time: for what does not fit into memory."""
-        with self._cursor() as cursor:
-            found = cursor.execute(statements()[name], parameters)
-            while rows := found.fetchmany(5000):
-                yield from rows
+        return self._database.stream(statements()[name], parameters)
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Every table as a Parquet file in `folder`, all as of one moment; returns their names."""
+        return self._database.write_tables(folder)
+
+    def secret(self) -> str:
+        """What voters' cookies are signed with; the same for every process on this database."""
+        return self._database.secret()
 
     def _read(self, name: str, *parameters: Any) -> list[Row]:
-        with self._cursor() as cursor:
-            rows: list[Row] = cursor.execute(statements()[name], parameters).fetchall()
-            return rows
-
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            with self._root.cursor() as cursor:
-                yield cursor
-        except duckdb.Error as error:
-            if self._writer.closed:
-                raise ArenaError(f"{self.path} is closed: open a new Store") from None
-            raise translated(self.path, error) from error
+        return self._database.read(statements()[name], parameters)

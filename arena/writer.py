@@ -1,6 +1,6 @@
 """The one writer of the votes: a thread that commits what has queued up together, and answers each caller only after the commit.
 
-    writer = Writer(connection, path)
+    writer = Writer(database)
     writer.submit(Work(votes={vote.vote_id: vote_row(vote)}))     # the ids that are new, once they are on disk
 
 What cannot be committed together is committed one by one, so that only the culprit's caller hears of it.
@@ -8,18 +8,14 @@ What cannot be committed together is committed one by one, so that only the culp
 
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from arena.database import first_line, statements
-from arena.errors import ArenaError, UnknownBattle
+from arena.database import Database, Execute, statements
+from arena.errors import ArenaError, StoreUnreachable, StoreUnwritable
 from arena.rows import Row, battle_row, completion_row
 from arena.votes import Battle
 from serving.completion import Completion
@@ -29,7 +25,6 @@ Step = tuple[str, list[Any]]  # a statement's name and its parameters
 
 # A group commit stops growing here, so that nobody waits for an endless one.
 _GROUP = 256
-_RETRIES = 5
 
 
 @dataclass
@@ -55,11 +50,10 @@ class Work:
 
 
 class Writer:
-    """The thread, its queue, and the file's cursor that it writes with."""
+    """The thread, its queue, and the database that it alone writes to."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-        self.path, self.closed = path, False
-        self._root = connection
+    def __init__(self, database: Database) -> None:
+        self.database, self.closed = database, False
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="arena-writer", daemon=True)
@@ -82,12 +76,11 @@ class Writer:
         """Write it; returns, after the commit, the ids of its battles and votes that are new. Raises UnknownBattle, ArenaError."""
         with self._gate:
             if self.closed:
-                raise ArenaError(f"{self.path} is closed: nothing more can be written to it")
+                raise ArenaError(f"{self.database.name} is closed: nothing more can be written to it")
             self._queue.put(work)
         return work.done.result()
 
     def _write(self) -> None:
-        cursor = self._root.cursor()
         last = False
         while not last:
             group: list[Work | None] = [self._queue.get()]
@@ -97,21 +90,25 @@ class Writer:
                 except queue.Empty:
                     break
             last = group[-1] is None
-            self._settle(cursor, [work for work in group if work is not None])
-        cursor.close()
+            self._settle([work for work in group if work is not None])
 
-    def _settle(self, cursor: duckdb.DuckDBPyConnection, group: Sequence[Work]) -> None:
+    def _settle(self, group: Sequence[Work]) -> None:
         """Commit the group; when it cannot be, each of it alone, so that only the culprit's caller hears of it."""
         if not group:
             return
         try:
-            written = _commit(cursor, group)
+            rows = _joined(group)
+            written = self.database.write(lambda execute: _insert(execute, rows))
+        except (StoreUnreachable, StoreUnwritable) as error:
+            # It is nobody's fault, and would be the same for each alone.
+            for work in group:
+                work.done.set_exception(type(error)(str(error)))
         except Exception as error:
             if len(group) > 1:
                 for work in group:
-                    self._settle(cursor, [work])
+                    self._settle([work])
             else:
-                group[0].done.set_exception(translated(self.path, error) if isinstance(error, duckdb.Error) else error)
+                group[0].done.set_exception(error)
         else:
             for work in group:
                 # An id that two callers wrote belongs to the first.
@@ -120,70 +117,42 @@ class Writer:
                 work.done.set_result(mine)
 
 
-def _commit(cursor: duckdb.DuckDBPyConnection, group: Sequence[Work]) -> set[str]:
-    """One transaction; returns the ids of battles and votes that are new."""
-    completions: dict[str, Row] = {}
-    battles: dict[str, Row] = {}
-    votes: dict[str, Row] = {}
+def _joined(group: Sequence[Work]) -> Work:
+    """The rows of all of them; of two votes on one battle, and of two battles of one id, the first."""
+    joined = Work()
     seen: set[str] = set()
     for work in group:
-        completions |= work.completions
+        joined.completions |= work.completions
         for key, row in work.battles.items():
-            battles.setdefault(key, row)
+            joined.battles.setdefault(key, row)
         for key, row in work.votes.items():
             # Of two rows with one key in one INSERT, DuckDB keeps the last; here the first vote stands.
             if key not in seen:
                 seen.add(key)
-                votes.setdefault(row[1], row)
-    ordered = [(*row[:2], number, *row[2:]) for number, row in enumerate(votes.values(), start=1)]
-    inserts = (("insert_completions", completions.values()), ("insert_battles", battles.values()), ("insert_votes", ordered))
-    for attempt in range(_RETRIES):
-        written: set[str] = set()
-        cursor.begin()
-        try:
-            for name, rows in inserts:
-                if rows:
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    written.update(key for (key,) in cursor.execute(statements()[name], columns).fetchall())
-                    if name == "insert_completions":
-                        cursor.execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
-            if votes and (new := sorted(written & {row[0] for row in ordered})):
-                cursor.execute(statements()["insert_labels"], [new])
-                cursor.execute(statements()["insert_ballots"], [new])
-            for name, parameters in (step for work in group for step in work.steps):
-                cursor.execute(statements()[name], parameters)
-            cursor.commit()
-        except duckdb.TransactionException:
-            # The same key in another open transaction fails at the commit, whatever ON CONFLICT says: ask again.
-            _roll_back(cursor)
-            if attempt == _RETRIES - 1:
-                raise
-            time.sleep(0.01 * 2**attempt)
-        except BaseException:
-            _roll_back(cursor)
-            raise
-        else:
-            return written
-    raise AssertionError("unreachable")
+                joined.votes.setdefault(row[1], row)
+        joined.steps += work.steps
+    return joined
+
+
+def _insert(execute: Execute, rows: Work) -> set[str]:
+    """Write the rows, and what is kept of them in styles, labels and ballots; returns the ids of battles and votes that are new."""
+    ordered = [(*row[:2], number, *row[2:]) for number, row in enumerate(rows.votes.values(), start=1)]
+    inserts = (("insert_completions", rows.completions.values()), ("insert_battles", rows.battles.values()), ("insert_votes", ordered))
+    written: set[str] = set()
+    for name, values in inserts:
+        if values:
+            columns = [list(column) for column in zip(*values, strict=True)]
+            written.update(key for (key,) in execute(statements()[name], columns))
+            if name == "insert_completions":
+                execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
+    if new := sorted(written & {row[0] for row in ordered}):
+        execute(statements()["insert_labels"], [new])
+        execute(statements()["insert_ballots"], [new])
+    for name, parameters in rows.steps:
+        execute(statements()[name], parameters)
+    return written
 
 
 def utc(moment: datetime) -> datetime:
     """A moment as the tables keep it: in UTC, without a zone."""
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
-    try:
-        cursor.rollback()
-    except duckdb.Error:
-        # A failed commit has ended the transaction by itself.
-        pass
-
-
-def translated(path: Path, error: duckdb.Error) -> ArenaError:
-    """What the database says, in one line of ours."""
-    text = first_line(error)
-    if isinstance(error, duckdb.ConstraintException) and '"battle_id:' in text and "foreign key" in text:
-        unknown = text.partition('"battle_id:')[2].partition('"')[0].strip()
-        return UnknownBattle(f"{path} holds no battle '{unknown}': save the battle before its vote")
-    return ArenaError(f"{path}: {text}")

@@ -82,8 +82,7 @@ def test_an_address_is_counted_over_its_voters_and_kept_only_as_a_hash(arena: Ar
         arena.start("Why?", "three", address="2001:db8:1:2::9")
     ended(arena.start("Why?", "three", address="2001:db8:1:3::9"))
     ended(arena.start("Why?", "three", address=None))
-    with arena.store._cursor() as cursor:
-        kept = str(cursor.execute("SELECT * FROM admissions").fetchall())
+    kept = str(arena.store._database.read("SELECT * FROM admissions"))
     assert "2001" not in kept and "'one'" not in kept
 
 
@@ -168,8 +167,7 @@ def test_rows_leave_after_two_days(arena: Arena, results: Path, monkeypatch: pyt
     ended(arena.start("Why?", "v"))
     later(monkeypatch, days=3)
     ended(arena.start("Why?", "v"))
-    with arena.store._cursor() as cursor:
-        assert cursor.execute("SELECT count(*) FROM admissions").fetchall() == [(1,)]
+    assert arena.store._database.read("SELECT count(*) FROM admissions") == [(1,)]
 
 
 def test_a_battle_lost_with_its_process_does_not_block_its_voter_for_good(results: Path, monkeypatch: pytest.MonkeyPatch):
