@@ -57,6 +57,16 @@ class Budgets(Noun):
         return self.voter_usd_per_day, self.address_usd_per_day, self.arena_usd_per_day
 
 
+class Moderation(Noun):
+    """Who is asked about prompts and answers (arena/moderation.py), and what happens when it cannot be."""
+
+    endpoint: str = Field(min_length=1)
+    style: Literal["openai", "judge"]
+    prompts: bool = True
+    answers: bool = True
+    on_error: Literal["allow", "refuse"] = "refuse"
+
+
 class Metrics(Noun):
     """Who may read /metrics: whoever sends the token that the environment variable `token_env` holds, or asks from one of `addresses`."""
 
@@ -120,6 +130,7 @@ class Settings(Noun):
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
     budgets: Budgets = Budgets()
+    moderation: Moderation | None = None
     trusted_proxies: tuple[str, ...] = ()
     metrics: Metrics | None = None
     admin: Admin | None = None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from arena.display import Growing, as_html
+from arena.moderation import WITHHELD
 from arena.pace import visible
 from arena.rounds import Round, Side
 from arena.settings import Pace
@@ -143,6 +144,8 @@ def body(round_: Round, side: Side, *, revealed: bool, pace: Pace, slow_s: float
     if side.completion is not None and not side.answered and (pace == "natural" or round_.ended):
         if side.stopped:
             return "", "Stopped before the first word."
+        if side.completion.finish_reason == WITHHELD:
+            return "", "This answer is not shown: it goes against the rules of this arena."
         why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
         return "", f"This model gave no answer{why}."
     if text := visible(round_, side, pace):
