@@ -66,6 +66,7 @@ def cast(store: Store, round_: Round, voter_id: str, winner: Winner, *, token: s
         )
         stored = store.save_vote(vote)
         round_.tokens.clear()
+        round_.voted = True
         return stored
 
 
