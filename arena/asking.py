@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from arena import conversations
+from arena import admission, conversations, metrics, moderation
+from arena.health import Pulse
 from arena.rounds import STOPPED, Round, Side
 from arena.settings import Settings
 from arena.store import Store
@@ -31,13 +32,20 @@ _REST_S, _LONGEST_REST_S = 30.0, 1800.0
 
 
 class Asking:
-    """The loop, its client, and what it knows of endpoints that failed. `endpoint_of` and `settings_of` are asked anew for each answer."""
+    """The loop, its client, and what it knows of endpoints that failed. `endpoint_of` and its like are asked anew for each answer."""
 
     def __init__(
-        self, store: Store, *, speed: float, endpoint_of: Callable[[str], Endpoint | None], settings_of: Callable[[], Settings]
+        self,
+        store: Store,
+        *,
+        speed: float,
+        pulse: Pulse,
+        endpoint_of: Callable[[str], Endpoint | None],
+        settings_of: Callable[[], Settings],
+        moderator_of: Callable[[], Endpoint | None],
     ) -> None:
-        self.store, self.speed = store, speed
-        self._endpoint_of, self._settings_of = endpoint_of, settings_of
+        self.store, self.speed, self.pulse = store, speed, pulse
+        self._endpoint_of, self._settings_of, self._moderator_of = endpoint_of, settings_of, moderator_of
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -75,6 +83,12 @@ class Asking:
         """Ask the sides of the last turn that have no answer yet."""
         asyncio.run_coroutine_threadsafe(self._fight(round_), self._loop)
 
+    def check_prompt(self, prompt: str) -> None:
+        """Wait for the moderator's word, if there is one to ask. Raises ArenaError for a prompt that may not be asked."""
+        if (rule := self._settings_of().moderation) is not None and rule.prompts:
+            check = moderation.check_prompt(rule, self._moderator_of(), prompt, self._client)
+            asyncio.run_coroutine_threadsafe(check, self._loop).result()
+
     async def _fight(self, round_: Round) -> None:
         turn = round_.turn
         await asyncio.gather(*(self._answer(round_, side) for side in turn.sides if side.completion is None))
@@ -85,7 +99,11 @@ class Asking:
             log.exception("battle %s could not be stored", round_.battle_id)
             for side in turn.sides:
                 side.end(_failed(side.model, turn.request(side), "the battle could not be stored"))
+        if admission.counted(settings := self._settings_of()):
+            await asyncio.to_thread(admission.settle, self.store, settings, round_, endpoint_of=self._endpoint_of)
         turn.ready_at = time.monotonic()
+        if round_.mode != "direct":
+            metrics.battle_ended(voided=not round_.votable)
 
     async def _answer(self, round_: Round, side: Side) -> None:
         request = round_.turn.request(side, self._settings_of().limits.answer_tokens)
@@ -94,11 +112,14 @@ class Asking:
             side.asking = asyncio.ensure_future(self._ask(side, request))
             if side.stopping:
                 side.asking.cancel()
-            side.end(await side.asking)
+            completion = await side.asking
         except asyncio.CancelledError:
             if not side.stopping:
                 raise
-            side.end(_stopped(side, request, started_at))
+            completion = _stopped(side, request, started_at)
+        if (rule := self._settings_of().moderation) is not None and rule.answers:
+            completion = await moderation.checked_answer(rule, self._moderator_of(), completion, self._client)
+        side.end(completion)
         if any(other.completion is None for other in round_.sides):
             try:
                 await asyncio.to_thread(conversations.keep_answer, self.store, round_, side)
@@ -118,6 +139,7 @@ class Asking:
             self._failures[side.model] = (self._failures.get(side.model, (0, 0.0))[0] + 1, time.monotonic())
         else:
             self._failures.pop(side.model, None)
+        metrics.completion_ended(completion, recorded=endpoint.wire == "recorded")
         return completion
 
     def _run(self) -> None:
@@ -130,8 +152,10 @@ class Asking:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         async with Client(speed=self.speed) as self._client:
+            beat = asyncio.create_task(self.pulse.beat())
             self._started.set()
             await self._stop.wait()
+            beat.cancel()
             fights = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for fight in fights:
                 fight.cancel()

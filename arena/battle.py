@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from arena import casting, conversations
+from arena import admission, casting, conversations, metrics
 from arena.asking import Asking
+from arena.decisions import in_force
 from arena.errors import ArenaError
+from arena.health import Pulse
 from arena.ledger import changes
 from arena.pairing import UNIFORM, Draw, Policy, choose_pair
 from arena.prompts import recorded_prompts
@@ -43,16 +45,23 @@ class Arena:
 
     def __init__(self, store: Store, *, results: Path, demo: bool, speed: float, secret: str) -> None:
         self.store, self.results, self.demo, self.speed, self.secret = store, results, demo, speed, secret
-        self.endpoints = contenders(load_endpoints(results), demo=demo)
+        # What the files say; `endpoints` and `policy` are what the operators' decisions make of it.
+        self.settings = load_settings(results)
+        self._read_endpoints()
+        self.endpoints = self.catalogue
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
-        self.policy = UNIFORM
-        self.settings = load_settings(results)
+        self.stated = self.policy = UNIFORM
         self._finding = threading.Lock()
+        self.pulse = Pulse()
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
         self._ledger_gate = threading.Lock()
         self._random = random.SystemRandom()
-        self.asking = Asking(store, speed=speed, endpoint_of=lambda name: self.endpoints.get(name), settings_of=lambda: self.settings)
+        # Of the files, not of those that may be drawn now: whoever was drawn before he was switched off still answers.
+        self.asking = Asking(
+            store, speed=speed, pulse=self.pulse, endpoint_of=lambda name: self.catalogue.get(name),
+            settings_of=lambda: self.settings, moderator_of=lambda: self.moderator,
+        )  # fmt: skip
 
     def open(self) -> None:
         """Start the loop in which answers are generated."""
@@ -68,19 +77,30 @@ class Arena:
         A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
         """
         try:
-            self.endpoints = contenders(load_endpoints(self.results), demo=self.demo)
+            self.settings = load_settings(self.results)
+        except BakeoffError as error:
+            log.error("settings not read again: %s", error)
+        try:
+            self._read_endpoints()
         except BakeoffError as error:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.policy = reread_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = reread_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
-            self.settings = load_settings(self.results)
+            self.policy, self.endpoints = in_force(self.store, self.stated, self.catalogue)
         except BakeoffError as error:
-            log.error("settings not read again: %s", error)
+            log.error("the operators' decisions not read again: %s", error)
         self._keep_ledger()
+
+    def _read_endpoints(self) -> None:
+        """What there is but the moderator is a contender."""
+        endpoints = load_endpoints(self.results)
+        moderation = self.settings.moderation
+        self.moderator = endpoints.pop(moderation.endpoint, None) if moderation is not None else None
+        self.catalogue = contenders(endpoints, demo=self.demo)
 
     def live(self) -> list[str]:
         """Ids of the endpoints that can be asked anything (not recordings)."""
@@ -92,11 +112,19 @@ class Arena:
         return sum(any(holds(endpoint, request) for request in requests) for endpoint in self._recorded())
 
     def start(
-        self, prompt: str, voter_id: str, *, mode: Mode = "blind", models: Sequence[str] = (), parent_battle_id: str | None = None
+        self,
+        prompt: str,
+        voter_id: str,
+        *,
+        mode: Mode = "blind",
+        models: Sequence[str] = (),
+        parent_battle_id: str | None = None,
+        address: str | None = None,
     ) -> Round:
         """Begin a battle on `prompt`, or in `direct` mode a chat; `models` are those that the voter chose (blind: none).
 
-        Raises ArenaError when the prompt is empty or too long, the mode is not on offer, or too few endpoints can answer it.
+        Raises ArenaError when the prompt is empty or too long, the mode is not on offer, too few endpoints can answer it, or the voter,
+        who asks from `address`, has asked too often.
         """
         self.refresh()
         self._check_prompt(prompt)
@@ -117,26 +145,27 @@ class Arena:
         turn = Turn(prompt, tuple(Side(model) for model in models))
         policy = self.policy.kind if mode == "blind" else "chosen"
         round_ = Round(new_id(), voter_id, now(), [turn], mode, policy, probability, parent_battle_id)
+        self._admit(round_, address, prompt=prompt)
         conversations.begin(self.store, round_)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
+        metrics.battle_started(mode)
         self.asking.begin(round_)
         return round_
 
-    def go_on(self, round_: Round, voter_id: str, prompt: str) -> None:
+    def go_on(self, round_: Round, voter_id: str, prompt: str, *, address: str | None = None) -> None:
         """Ask both sides for one more turn, each with its own history. Raises ArenaError when this battle cannot go on."""
         self._check_prompt(prompt)
-        self._next(round_, voter_id, lambda: round_.next_turn(prompt), self.why_no_turn(round_))
+        self._next(round_, voter_id, lambda: round_.next_turn(prompt), self.why_no_turn(round_), address)
 
-    def regenerate(self, round_: Round, voter_id: str) -> None:
+    def regenerate(self, round_: Round, voter_id: str, *, address: str | None = None) -> None:
         """Ask the same models for the last turn's answers anew; a vote on them is not rated. Raises ArenaError."""
-        self._next(round_, voter_id, round_.same_turn, None)
+        self._next(round_, voter_id, round_.same_turn, None, address)
 
     def stop(self, round_: Round, voter_id: str) -> None:
         """End the answers that are being written; what came stays. Raises ArenaError for anybody but the battle's voter."""
         if round_.voter_id != voter_id:
             raise ArenaError("this battle belongs to another voter; start one of your own")
-
         self.asking.stop(round_)
 
     def why_no_turn(self, round_: Round) -> str | None:
@@ -145,7 +174,9 @@ class Arena:
             return f"a conversation has at most {most} turns"
         if not round_.answered:
             return "not every side has answered"
-        if any(name not in self.endpoints or self.endpoints[name].wire == "recorded" for name in round_.models):
+        if gone := [name for name in round_.models if name not in self.catalogue]:
+            return "one of the models is no longer here" if round_.mode == "blind" else f"'{gone[0]}' is no longer here"
+        if any(self.catalogue[name].wire == "recorded" for name in round_.models):
             return "recorded models answer one prompt only"
         return None
 
@@ -196,7 +227,17 @@ class Arena:
         if len(prompt) > (longest := self.settings.limits.prompt_characters):
             raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
 
-    def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None) -> None:
+    def _admit(self, round_: Round, address: str | None, *, prompt: str | None) -> None:
+        """Raises ArenaError for whoever has asked too often, and for a prompt that the moderator flags."""
+        admission.admit(self.store, self.settings, round_, address=address, secret=self.secret, endpoint_of=self.catalogue.get)
+        if prompt is not None:
+            try:
+                self.asking.check_prompt(prompt)
+            except ArenaError:
+                admission.refused(self.store, self.settings, round_)
+                raise
+
+    def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None, address: str | None) -> None:
         if round_.voter_id != voter_id:
             raise ArenaError("this battle belongs to another voter; start one of your own")
         with round_.gate:
@@ -210,6 +251,8 @@ class Arena:
             fresh = turn()
             round_.turns[fresh.number - 1 :] = [fresh]
             try:
+                # What is only asked anew was looked at when it was first asked.
+                self._admit(round_, address, prompt=fresh.asked if fresh.attempt == 0 else None)
                 conversations.begin_turn(self.store, round_)
             except ArenaError:
                 round_.turns[:] = before

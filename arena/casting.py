@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from arena import metrics
 from arena.conversations import is_current
 from arena.errors import ArenaError
 from arena.rounds import Round
@@ -64,7 +65,10 @@ def cast(store: Store, round_: Round, voter_id: str, winner: Winner, *, token: s
             rated=reason is None,
             unrated_reason=reason,
         )
-        stored = store.save_vote(vote)
+        with metrics.acknowledging():
+            stored = store.save_vote(vote)
+        if stored:
+            metrics.vote_stored(winner, rated=vote.rated)
         round_.tokens.clear()
         round_.voted = True
         return stored

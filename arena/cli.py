@@ -1,17 +1,20 @@
 """`arena`: open the arena, read its leaderboard, bring votes in, take preference data out."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from arena.audit_command import audit_votes
+from arena.endpoint_command import decide_on_endpoint
+from arena.export_command import export_votes
+from arena.forget_command import forget, tidy
 from arena.label_command import label
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 @app.command()
@@ -68,51 +71,6 @@ def leaderboard(
     show(choice, asked, matrix=matrix, as_json=as_json)
 
 
-@app.command()
-def export(
-    out: Annotated[Path, typer.Option(help="Folder to write, new or empty; for votes, ratings, ledger a .parquet or .csv file.")],
-    format: Annotated[
-        Literal["dpo", "votes", "ratings", "ledger"],
-        typer.Option(help="dpo: preference pairs in TRL's conversational form; the others are tables."),
-    ] = "dpo",
-    min_dwell_s: Annotated[float | None, typer.Option(min=0, help="Leave out votes cast sooner than this, in seconds.")] = None,
-    any_license: Annotated[bool, typer.Option("--any-license", help="Keep chosen answers whatever their endpoint's terms.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
-    votes: Annotated[Path | None, typer.Option(metavar="FILE", help="Judgments of 'evals judge' instead of the votes (RLAIF).")] = None,
-    database: Database = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """Write the votes as a dataset to train on (train, test, card, audit), or votes, ratings and ledger as tables."""
-    from arena.judgments import judges_of, read_judgments
-    from arena.preferences import export_dpo, strictest
-    from arena.store import Store
-    from arena.tables import TABLES, export_table
-    from serving.endpoints import load_endpoints
-
-    if format in TABLES:
-        with Store(_database(database, results), create=False) as store:
-            n_rows = export_table(store, format, out, force=force)
-        say(f"{out}: {n_rows:,} rows")
-        if as_json:
-            emit_json({"out": str(out), "format": format, "n_rows": n_rows})
-        return
-    trainable = {endpoint.id: endpoint.outputs_trainable for endpoint in load_endpoints(results).values()}
-    rules: dict[str, Any] = {"min_dwell_s": min_dwell_s, "any_license": any_license, "force": force}
-    if votes is not None:
-        judges = [trainable.get(judge) for judge in judges_of(votes)]
-        audit = export_dpo(
-            read_judgments(votes, rated=True), out, outputs_trainable=lambda model: strictest(trainable.get(model), *judges), **rules
-        )
-    else:
-        with Store(_database(database, results), create=False) as store:
-            audit = export_dpo(store.voted(), out, outputs_trainable=trainable.get, **rules)
-    left_out = ", ".join(f"{number:,} {reason}" for reason, number in audit.dropped.items()) or "none"
-    say(f"{out}: {audit.n_kept:,} of {audit.n_votes:,} votes: {audit.n_train:,} train, {audit.n_test:,} test; left out: {left_out}")
-    if as_json:
-        emit_json({"out": str(out), "format": format, **audit.model_dump(mode="json", exclude={"format"})})
-
-
 @app.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: CSV, JSON or Parquet as the format has it; text plain or .gz.")],
@@ -126,10 +84,10 @@ def import_(
 ) -> None:
     """Add votes that were cast elsewhere, all of the file or nothing."""
     from arena.importers import read_records
-    from arena.store import Store
+    from arena.reading import open_for_writing
 
     records = read_records(file, format)
-    with Store(_database(database, results)) as store:
+    with open_for_writing(_database(database, results), results, create=True) as store:
         added, total = store.save_all(records), store.count_votes()
     say(f"{file}: {added:,} new of {len(records):,} votes; {total:,} in all")
     if as_json:
@@ -137,11 +95,25 @@ def import_(
 
 
 app.command(name="audit")(audit_votes)
+app.command(name="export")(export_votes)
 app.command()(label)
+app.command(name="endpoint")(decide_on_endpoint)
+app.command()(forget)
+app.command()(tidy)
 
 
-def _database(database: Path | None, results: Path) -> Path:
-    return database or results / "arena.duckdb"
+@app.command(name="hash-password")
+def hash_password() -> None:
+    """Make the hash that lets an operator into the admin pages (results/arena.yaml)."""
+    from arena.passwords import ask_and_hash
+
+    ask_and_hash()
+
+
+def _database(database: str | None, results: Path) -> Path | str:
+    from arena.database import locate
+
+    return locate(database, results)
 
 
 main = entry(app)

@@ -17,8 +17,9 @@ from arena.errors import ArenaError
 from arena.rounds import Round, Side, Turn, after, common_messages
 from arena.rows import completion_id, messages_text, to_utc
 from arena.settings import MODES, Mode
-from arena.store import Step, Store
+from arena.store import Store
 from arena.votes import Battle, now
+from arena.writer import Step
 from serving.completion import Completion
 
 _LETTERS = "ab"

@@ -3,14 +3,13 @@
 arena label --judge gpt-4o-mini
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, say
 
-Database = Annotated[Path | None, typer.Option(help="File of votes; arena.duckdb in the results folder by default.")]
+Database = Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")]
 
 
 def label(
@@ -24,9 +23,10 @@ def label(
 ) -> None:
     """Have a model say which prompts belong to the categories in results/categories.yaml that ask a question."""
     from arena.categories import questions
+    from arena.database import locate
     from arena.errors import ArenaError
     from arena.labelling import label as label_prompts
-    from arena.store import Store
+    from arena.reading import open_for_writing
     from serving.endpoints import load_endpoints, pick
     from serving.errors import did_you_mean
 
@@ -37,7 +37,7 @@ def label(
         raise ArenaError(f'{results / "categories.yaml"}: no category asks a question; write NAME: {{ask: "Does …?"}}')
     endpoint = pick(load_endpoints(results), judge)
     documents = []
-    with Store(database or results / "arena.duckdb", create=False) as store:
+    with open_for_writing(locate(database, results), results, create=False) as store:
         for name in category or asked:
             found = label_prompts(store, endpoint, name, asked[name], limit=limit, concurrency=concurrency)
             documents.append({"category": name, **{key: found.counts[key] for key in ("yes", "no", "unparsed", "failed")}})

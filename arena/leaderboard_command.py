@@ -26,7 +26,7 @@ class Choice:
     """Which votes: of a file or of the store, of one voter, in one category."""
 
     votes: Path | None
-    database: Path
+    database: Path | str
     results: Path
     voter: str | None = None
     category: str | None = None
@@ -72,10 +72,10 @@ def parse_anchor(text: str | None) -> tuple[str, float] | None:
 
 def _of_store(choice: Choice, method: Method) -> tuple[Ballots, dict[str, int]]:
     from arena.categories import questions, rule
-    from arena.store import Store
+    from arena.reading import open_for_reading
 
     where = rule(choice.category, choice.results) if choice.category else None
-    with Store(choice.database, create=False) as store:
+    with open_for_reading(choice.database, choice.results) as store:
         if choice.category in questions(choice.results) and not store.n_judged(choice.category or ""):
             raise ArenaError(f"--category {choice.category}: no prompt has been labelled; 'arena label --judge ID' has a model do it")
         counts = store.counts()

@@ -19,11 +19,17 @@ NAMES = (
     "Nous Hermes", "Hugging Face", "HuggingFace", "Reka", "Jamba", "AI21", "Nova", "Kimi", "Moonshot AI",
 )  # fmt: skip
 _NAMED = r"(?:I am|I'm|I’m|my name is|call me)"
+# Each match of the two patterns holds one of these.
+_OPENINGS = ("i am", "i'm", "i’m", "my name is", "call me", "i was", "i have been", "as a")
 _MADE = r"(?:I am|I'm|I’m|I was|I have been|as an?)\b[^.!?\n]{0,60}?\b(?:called|named|known as|(?:trained|made|created|developed|built) by)"
 
 
 def leaked(model: str, text: str, *, asked: str = "") -> str | None:
     """The name by which an answer of `model` gives its writer away; None when it keeps silent."""
+    lower = text.lower()
+    # Almost no answer speaks of itself: a look for these words spares the pattern's walk.
+    if not any(words in lower for words in _OPENINGS):
+        return None
     for match in _pattern(model).finditer(text):
         name = match.group("name")
         if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", asked, re.IGNORECASE):

@@ -9,17 +9,21 @@ ever added, and a model that was withdrawn keeps its line and its votes.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from arena.decisions import Decision
     from arena.store import Store
     from serving.endpoints import Endpoint
 
 
 class Entry(NamedTuple):
-    """A model joined, changed, was withdrawn or returned; `detail` is the endpoint's wire, model, address and engine, as JSON."""
+    """A model joined, changed, was withdrawn or returned; `detail` is the endpoint's wire, model, address and engine, as JSON.
+
+    A model that an operator withdrew for good also has the `reason` there, and `by` whom.
+    """
 
     model: str
     event: str
@@ -42,6 +46,13 @@ def changes(past: Iterable[Entry], endpoints: Mapping[str, "Endpoint"], at: date
             new.append(Entry(model, "changed", at, detail))
     gone = [entry for entry in last.values() if entry.event != "withdrawn" and entry.model not in endpoints]
     return new + [Entry(entry.model, "withdrawn", at, entry.detail) for entry in gone]
+
+
+def departure(past: Sequence[Entry], endpoint: "Endpoint | None", decision: "Decision") -> Entry:
+    """The entry of a withdrawal for good, after the model's `past` ones; `endpoint` is what it is now, where it is still known."""
+    stated = json.loads(past[-1].detail if past else _detail(endpoint) if endpoint is not None else "{}")
+    detail = json.dumps({**stated, "reason": decision.reason, "by": decision.by}, sort_keys=True, ensure_ascii=False)
+    return Entry(decision.endpoint, "withdrawn", decision.at, detail)
 
 
 def ledger_rows(store: "Store") -> list[dict[str, Any]]:
@@ -86,8 +97,13 @@ def _row(model: str, entries: list[Entry], counts: tuple[Any, ...], drawn: int, 
         "last_battle_at": last,
         "stands_for": ", ".join(stood_for),
         "variants": ", ".join(sorted({other for name in stood_for for other in same[name]} - {model})),
-        "history": json.dumps([[entry.event, entry.at.isoformat()] for entry in entries]),
+        "history": json.dumps([[entry.event, entry.at.isoformat(), *_reason(entry)] for entry in entries], ensure_ascii=False),
     }
+
+
+def _reason(entry: Entry) -> list[str]:
+    reason = json.loads(entry.detail).get("reason")
+    return [reason] if reason else []
 
 
 def _detail(endpoint: "Endpoint") -> str:

@@ -1,132 +1,137 @@
-"""Votes become training data: every decisive vote on two good answers is one preference, and every other vote is accounted for.
+"""Which votes are worth learning from: every decisive vote on two good answers, unless one of the reasons below speaks against it.
 
-    arena export --format dpo --out results/datasets/first
+    reason = Sieve("dpo", rules, outputs_trainable).reason(cast)        # a key of DROPPED, or None: the vote is kept
 
-Writes train.jsonl and test.jsonl in TRL's conversational form (prompt, chosen, rejected as lists of messages, plus vote_id, battle_id,
-chosen_model, rejected_model), split by prompt so that no prompt is on both sides; README.md, the dataset's card; and audit.json, which says
-of all votes how many were kept and why the others were not. The same votes give the same bytes.
+Each vote is asked in this order and dropped for the first reason that holds; the last two are decided over all votes together
+(arena/export.py).
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from arena.errors import ExportRefused
-from arena.votes import Battle, Vote
-from serving.completion import Completion
-from serving.documents import Noun
+from arena.cast import Answer, Cast
+from arena.leaks import leaked
 
 if TYPE_CHECKING:
-    from arena.store import Record
+    from arena.contamination import Grams
+    from arena.shapes import Format
 
-# Why a vote is left out, in the order in which it is asked.
 DROPPED = {
+    "flagged": "an audit keeps the vote from counting",
     "unrated": "the vote is not rated",
     "tie": "a tie prefers neither answer",
     "both_bad": "both answers were bad: neither is one to learn",
-    "too_quick": "voted sooner than --min-dwell-s",
+    "too_quick": "voted sooner than anybody reads, or than --min-dwell-s",
     "dwell_unknown": "--min-dwell-s was asked for and the time taken to vote was not recorded",
     "no_texts": "the vote came without the answers",
     "histories_differ": "in a conversation, the two sides had answered differently before the last turn",
     "no_answer": "an answer is empty or failed",
     "unfinished": "an answer was cut off",
     "identical": "both answers are the same text",
+    "identity_leak": "an answer said who wrote it: the vote was not blind",
+    "rerolled": "the voter had these two models answer this prompt again: the first pair counts",
     "license_forbids": "the terms of the chosen answer's endpoint forbid training on outputs",
     "license_unknown": "the chosen answer's endpoint does not say that its outputs may be trained on",
+    "contaminated": "the prompt shares 13 words in a row with a benchmark's question",
+    "duplicate": "the same answer to the same prompt was chosen before",
+    "one_voter": "beyond the share that one voter may have",
+    "split": "its voter or its prompt is on the other side of the split between train and test",
 }
-_TEST_SHARE = 0.1
+QUICKEST_S = 1.0
 
 
-class Audit(Noun):
-    """What became of every vote: n_votes = n_kept + the sum of `dropped`; n_kept = n_train + n_test.
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of a vote, and of all of them together.
 
-    `dataset_hash` is the SHA-256 of train.jsonl followed by test.jsonl.
+    `ties` (kto only) keeps ties and both_bad; `max_voter_share` bounds what one voter contributes; `split_by` is what train and test must
+    not share; `least` is the number of decisive votes below which nothing is written.
     """
 
-    format: str
-    n_votes: int
-    n_kept: int
-    n_train: int
-    n_test: int
-    n_prompts_train: int
-    n_prompts_test: int
-    dropped: dict[str, int]
-    sources: dict[str, int]
-    chosen_models: dict[str, int]
-    min_dwell_s: float | None
-    any_license: bool
-    dataset_hash: str
+    min_dwell_s: float | None = None
+    any_license: bool = False
+    ties: bool = False
+    scrub: bool = False
+    max_voter_share: float = 0.05
+    split_by: str = "both"
+    seed: int = 0
+    least: int = 500
+    force: bool = False
 
 
-@dataclass
-class _Kept:
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
+class Sieve:
+    """The rules at work on votes that come one after the other; remembers what it has seen."""
 
+    def __init__(
+        self, format: "Format", rules: Rules, outputs_trainable: Callable[[str], bool | None], *, benchmarks: "Grams | None" = None
+    ) -> None:
+        self.format, self.rules, self.trainable, self.benchmarks = format, rules, outputs_trainable, benchmarks
+        self._shown: dict[bytes, bytes] = {}
+        self._chosen: set[bytes] = set()
 
-def export_dpo(
-    records: Iterable["Record"],
-    out: Path,
-    *,
-    outputs_trainable: Callable[[str], bool | None],
-    min_dwell_s: float | None = None,
-    any_license: bool = False,
-    force: bool = False,
-) -> Audit:
-    """Write the dataset folder `out`, whole or not at all. `outputs_trainable` tells an endpoint id's permission (None: not said).
+    def reason(self, cast: Cast) -> str | None:
+        """Why this vote is left out, or None."""
+        if found := self._of_the_vote(cast):
+            return found
+        if cast.left is None or cast.right is None or not cast.messages:
+            return "no_texts"
+        return self._of_the_answers(cast, cast.left, cast.right)
 
-    Raises ExportRefused when `out` holds something (`force` replaces a dataset, nothing else) or when no vote qualifies.
-    """
-    _check_free(out, force)
-    kept = _Kept()
-    for battle, completions, vote in records:
-        reason = _reason(vote, battle, completions, outputs_trainable, min_dwell_s, any_license)
-        if reason is not None:
-            kept.dropped[reason] += 1
-            continue
-        assert completions is not None
-        kept.rows.append(_row(battle, completions, vote))
-        kept.groups.append(_prompt_group(battle))
-        kept.sources[vote.source] += 1
-    if not kept.rows:
-        why = ", ".join(f"{number} {reason}" for reason, number in kept.dropped.most_common()) or "there are no votes"
-        remedy = (
-            "; --any-license keeps answers of every licence" if kept.dropped["license_unknown"] + kept.dropped["license_forbids"] else ""
-        )
-        raise ExportRefused(f"no vote makes a preference pair ({why}){remedy}")
-    held_out = _test_groups(set(kept.groups))
-    train = [row for row, group in zip(kept.rows, kept.groups, strict=True) if group not in held_out]
-    test = [row for row, group in zip(kept.rows, kept.groups, strict=True) if group in held_out]
-    files = {name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) for name, rows in (("train", train), ("test", test))}
-    audit = Audit(
-        format="dpo",
-        n_votes=len(kept.rows) + kept.dropped.total(),
-        n_kept=len(kept.rows),
-        n_train=len(train),
-        n_test=len(test),
-        n_prompts_train=len(set(kept.groups) - held_out),
-        n_prompts_test=len(held_out),
-        dropped={reason: kept.dropped[reason] for reason in DROPPED if kept.dropped[reason]},
-        sources=dict(kept.sources.most_common()),
-        chosen_models=dict(Counter(row["chosen_model"] for row in kept.rows).most_common()),
-        min_dwell_s=min_dwell_s,
-        any_license=any_license,
-        dataset_hash=hashlib.sha256((files["train"] + files["test"]).encode()).hexdigest(),
-    )
-    contents = {f"{name}.jsonl": text for name, text in files.items()}
-    contents["audit.json"] = audit.model_dump_json(indent=2) + "\n"
-    contents["README.md"] = _card(out.resolve().name, audit)
-    _write_folder(out, contents)
-    return audit
+    def _of_the_vote(self, cast: Cast) -> str | None:
+        if cast.flag is not None:
+            return "flagged"
+        if not cast.rated:
+            return "unrated"
+        if cast.winner in ("tie", "both_bad") and self.format != "argilla" and not self.rules.ties:
+            return cast.winner
+        least_s = QUICKEST_S if self.rules.min_dwell_s is None else self.rules.min_dwell_s
+        if cast.dwell_s is None:
+            return None if self.rules.min_dwell_s is None else "dwell_unknown"
+        return "too_quick" if cast.dwell_s < least_s else None
+
+    def _of_the_answers(self, cast: Cast, left: Answer, right: Answer) -> str | None:
+        roles = [turn["role"] for turn in cast.messages]
+        if ("user", "user") in zip(roles, roles[1:], strict=False):
+            # Of a conversation whose sides were told different things, the battle holds what the voter wrote (arena/rounds.py).
+            return "histories_differ"
+        if not left.answered or not right.answered:
+            return "no_answer"
+        if "truncated" in (left.status, right.status):
+            return "unfinished"
+        if left.text.strip() == right.text.strip():
+            return "identical"
+        asked = "\n".join(turn["content"] for turn in cast.messages)
+        if leaked(cast.model_a, left.text, asked=asked) or leaked(cast.model_b, right.text, asked=asked):
+            return "identity_leak"
+        if self._rerolled(cast, left, right, asked):
+            return "rerolled"
+        if found := self._of_the_terms(cast):
+            return found
+        if self.benchmarks is not None and any(self.benchmarks.hit(turn["content"]) for turn in cast.messages):
+            return "contaminated"
+        return "duplicate" if self.format == "sft" and self._chosen_before(cast, left, right, asked) else None
+
+    def _of_the_terms(self, cast: Cast) -> str | None:
+        if self.rules.any_license or self.format == "argilla":
+            return None
+        good = {"model_a": [cast.model_a], "model_b": [cast.model_b], "tie": [cast.model_a, cast.model_b], "both_bad": []}[cast.winner]
+        allowed = strictest(*map(self.trainable, good))
+        return None if allowed else "license_unknown" if allowed is None else "license_forbids"
+
+    def _rerolled(self, cast: Cast, left: Answer, right: Answer, asked: str) -> bool:
+        """Whether the voter saw other answers of the same two models to the same messages before. The first pair is remembered."""
+        if cast.voter is None:
+            return False
+        pair = _digest(*sorted((left.key, right.key)))
+        return self._shown.setdefault(_digest(cast.voter, asked, *sorted((cast.model_a, cast.model_b))), pair) != pair
+
+    def _chosen_before(self, cast: Cast, left: Answer, right: Answer, asked: str) -> bool:
+        key = _digest(asked, (left if cast.winner == "model_a" else right).text)
+        before = key in self._chosen
+        self._chosen.add(key)
+        return before
 
 
 def strictest(*permissions: bool | None) -> bool | None:
@@ -134,145 +139,5 @@ def strictest(*permissions: bool | None) -> bool | None:
     return False if False in permissions else None if None in permissions else True
 
 
-def _reason(
-    vote: Vote,
-    battle: Battle,
-    completions: tuple[Completion, Completion] | None,
-    outputs_trainable: Callable[[str], bool | None],
-    min_dwell_s: float | None,
-    any_license: bool,
-) -> str | None:
-    """Why this vote is no preference pair (a key of DROPPED), or None when it is one."""
-    if not vote.rated:
-        return "unrated"
-    if vote.winner in ("tie", "both_bad"):
-        return vote.winner
-    if min_dwell_s is not None and vote.dwell_s is None:
-        return "dwell_unknown"
-    if min_dwell_s is not None and vote.dwell_s is not None and vote.dwell_s < min_dwell_s:
-        return "too_quick"
-    if completions is None or not battle.messages:
-        return "no_texts"
-    if completions[0].request.messages != completions[1].request.messages:
-        return "histories_differ"
-    if any(not completion.answered or not completion.text.strip() for completion in completions):
-        return "no_answer"
-    if any(completion.status == "truncated" for completion in completions):
-        return "unfinished"
-    if completions[0].text.strip() == completions[1].text.strip():
-        return "identical"
-    allowed = outputs_trainable(battle.model_a if vote.winner == "model_a" else battle.model_b)
-    if not allowed and not any_license:
-        return "license_unknown" if allowed is None else "license_forbids"
-    return None
-
-
-def _row(battle: Battle, completions: tuple[Completion, Completion], vote: Vote) -> dict[str, Any]:
-    sides = [(battle.model_a, completions[0].text), (battle.model_b, completions[1].text)]
-    (chosen_model, chosen), (rejected_model, rejected) = sides if vote.winner == "model_a" else reversed(sides)
-    return {
-        "prompt": [message.model_dump() for message in battle.messages],
-        "chosen": [{"role": "assistant", "content": chosen}],
-        "rejected": [{"role": "assistant", "content": rejected}],
-        "vote_id": vote.vote_id,
-        "battle_id": battle.battle_id,
-        "chosen_model": chosen_model,
-        "rejected_model": rejected_model,
-    }
-
-
-def _prompt_group(battle: Battle) -> str:
-    # The opening question, so that later turns of one conversation stay with it; case and spacing do not make another prompt.
-    opening = next((message.content for message in battle.messages if message.role == "user"), battle.messages[0].content)
-    return " ".join(opening.lower().split())
-
-
-def _test_groups(groups: set[str]) -> set[str]:
-    """About a tenth of the prompts, at least one; none when there is but one prompt. Chosen by hash, so votes need no order."""
-    ordered = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
-    return set(ordered[: max(1, round(_TEST_SHARE * len(ordered)))]) if len(ordered) > 1 else set()
-
-
-def _check_free(out: Path, force: bool) -> None:
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise ExportRefused(f"{out} is not a folder: choose another --out")
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not force:
-        raise ExportRefused(f"{out} is not empty: choose another --out, or --force to replace the dataset in it")
-    if not (out / "audit.json").is_file() or not (out / "train.jsonl").is_file():
-        raise ExportRefused(
-            f"{out} holds something that is no dataset of 'arena export': --force does not replace it; choose another --out"
-        )
-
-
-def _write_folder(out: Path, contents: dict[str, str]) -> None:
-    """Write beside the target, then rename: a crash leaves either the old folder or the new one whole."""
-    parent = out.resolve().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise ExportRefused(f"{out} cannot be written: {error.strerror}; choose another --out") from None
-    old = fresh.with_name(fresh.name + ".old")
-    try:
-        fresh.chmod(0o755)
-        for name, text in contents.items():
-            with (fresh / name).open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        if out.exists() and any(out.iterdir()):
-            out.rename(old)
-        fresh.replace(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _card(name: str, audit: Audit) -> str:
-    dropped = "".join(f"| {reason} | {number:,} | {DROPPED[reason]} |\n" for reason, number in audit.dropped.items())
-    models = "".join(f"| {model} | {number:,} |\n" for model, number in audit.chosen_models.items())
-    sources = ", ".join(f"{source} ({number:,})" for source, number in audit.sources.items())
-    credit = ""
-    if "llmfao" in audit.sources:
-        credit = "\nVotes and answers of the source `llmfao`: LLMFAO, Dmitry Ustalov, CC BY 4.0, https://github.com/dustalov/llmfao.\n"
-    licence = (
-        "Answers of every licence were kept (`--any-license`): whether you may train on them is for you to check."
-        if audit.any_license
-        else "Chosen answers come only from endpoints whose terms permit training on outputs."
-    )
-    judged = any(source.startswith("judge:") for source in audit.sources)
-    credit += "\nThe verdicts of sources `judge:…` are a model's, not people's (RLAIF).\n" if judged else ""
-    few = "\nFewer than 500 preferences: enough to try a recipe, not to trust its result.\n" if audit.n_kept < 500 else ""
-    return f"""---
-configs:
-- config_name: default
-  data_files:
-  - {{split: train, path: train.jsonl}}
-  - {{split: test, path: test.jsonl}}
----
-# {name}
-
-{audit.n_kept:,} preferences out of {audit.n_votes:,} votes: {audit.n_train:,} to train on ({audit.n_prompts_train:,} prompts), \
-{audit.n_test:,} to test on ({audit.n_prompts_test:,} other).
-Each line holds `prompt`, `chosen`, `rejected` (lists of messages, TRL's conversational form) and `vote_id`, `battle_id`, `chosen_model`, \
-`rejected_model`. No prompt is in both files.
-{few}
-Votes from: {sources}. {licence}
-{credit}
-SHA-256 of train.jsonl followed by test.jsonl: `{audit.dataset_hash}`
-
-## Votes left out
-
-| reason | votes | meaning |
-|---|---|---|
-{dropped}
-## Whose answers were chosen
-
-| model | times |
-|---|---|
-{models}"""
+def _digest(*parts: str) -> bytes:
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()

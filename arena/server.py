@@ -4,13 +4,12 @@ The process owns the vote store and one loop in which answers are generated; scr
 claimed before anything is served, so that whoever comes second is told so in one line.
 """
 
+import secrets
 import signal
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
@@ -22,7 +21,7 @@ LIGHT = {
     "borderColor": "#ddd3c4", "linkColor": "#8f3a12", "codeBackgroundColor": "#f4eee5", "codeTextColor": "#5b3a1e",
 }  # fmt: skip
 DARK = {
-    "primaryColor": "#c9652f", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
+    "primaryColor": "#bb5722", "backgroundColor": "#191613", "secondaryBackgroundColor": "#26211d", "textColor": "#efe7dc",
     "borderColor": "#40382f", "linkColor": "#f0a070", "codeBackgroundColor": "#211d19", "codeTextColor": "#f0c9a0",
 }  # fmt: skip
 OPTIONS: dict[str, Any] = {
@@ -43,26 +42,15 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class SafeHeaders:
-    """ASGI middleware: no image from elsewhere (a hostile answer could count its readers), no framing, no sniffing, no referrer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = "img-src 'self' data: blob:; frame-ancestors 'self'"
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
-        await self.app(scope, receive, send_safely if scope["type"] == "http" else send)
-
-
 def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
+
+
+def local_address(listener: socket.socket) -> str:
+    """Where this machine's own commands reach the listener; one that listens everywhere is reached over loopback."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(
@@ -70,7 +58,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
-    database: Path,
+    database: Path | str,
     results: Path,
     demo: bool = False,
     speed: float | None = None,
@@ -86,19 +74,30 @@ def serve(
     from starlette.middleware import Middleware
 
     from arena.battle import Arena, open_arena
+    from arena.deletion import routes as deletion_routes
+    from arena.deletion import tidied
     from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
     from arena.garbage import collect_sparingly
+    from arena.headers import SafeHeaders
+    from arena.health import Health
     from arena.importers import seed_demo
+    from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
-    from arena.voters import VoterCookie, load_secret
+    from arena.views.trouble import tell
+    from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
 
-    with claim_port(host, port) as listener, Store(database) as store:
+    with claim_port(host, port) as listener, Store(database, threads=1) as store:
+        # One thread: a vote is too small to be shared out, and a second one that stood by took two fifths of the CPU.
         if demo and (seeded := seed_demo(store)):
-            say(f"seeded {database} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
-        secret = load_secret(database.with_suffix(".secret"))
-        with open_arena(Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)):
+            say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
+        own = secrets.token_urlsafe(32)
+        accepted = tokens(results, own)
+        secret = store.secret()
+        arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
+        snapshots = Snapshots(store)
+        with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
             import streamlit
             from streamlit import config
 
@@ -106,12 +105,22 @@ def serve(
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
             middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret), Middleware(OnlyWhatPagesSend)]
+            own_routes = [
+                *Health(arena).routes(),
+                *routes(snapshots, accepted),
+                *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
+            ]
             collect_sparingly()
-            application = streamlit.App(script, middleware=middleware)
+            application = streamlit.App(script, routes=own_routes, middleware=middleware, on_script_error=tell)
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
-            options: dict[str, Any] = {"ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning"}
-            uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
+            proxies = list(arena.settings.trusted_proxies)
+            options: dict[str, Any] = {
+                "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
+                "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
+            }  # fmt: skip
+            with announced(database, local_address(listener), own):
+                uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])

@@ -7,10 +7,11 @@
 A key that no code reads is refused. Who fights whom is another file's matter: results/pairing.yaml (arena/pairing.py).
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from serving.documents import Noun, reread_document
 
@@ -20,11 +21,99 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class Limits(Noun):
-    """What one battle may take. `turns` counts the prompts of a conversation; `answer_tokens` is asked of both endpoints."""
+    """What one battle may take, and how often one may ask (arena/admission.py; each turn counts, without a number nothing is counted).
+
+    `turns` counts the prompts of a conversation; `answer_tokens` is asked of both endpoints.
+    """
 
     prompt_characters: int = Field(default=8_000, ge=1)
     answer_tokens: int | None = Field(default=None, ge=1)
     turns: int = Field(default=10, ge=1)
+    voter_at_once: int | None = Field(default=None, ge=1)
+    voter_per_minute: int | None = Field(default=None, ge=1)
+    voter_per_hour: int | None = Field(default=None, ge=1)
+    voter_per_day: int | None = Field(default=None, ge=1)
+    address_per_minute: int | None = Field(default=None, ge=1)
+    address_per_hour: int | None = Field(default=None, ge=1)
+    address_per_day: int | None = Field(default=None, ge=1)
+
+    def rates(self, who: str) -> tuple[int | None, int | None, int | None]:
+        """How often a `voter` or an `address` may ask per minute, hour and day."""
+        if who == "voter":
+            return self.voter_per_minute, self.voter_per_hour, self.voter_per_day
+        return self.address_per_minute, self.address_per_hour, self.address_per_day
+
+
+class Budgets(Noun):
+    """Dollars a day (UTC) that answers may cost. `unknown_usd` is what an answer counts for whose price nobody knows."""
+
+    voter_usd_per_day: float | None = Field(default=None, gt=0)
+    address_usd_per_day: float | None = Field(default=None, gt=0)
+    arena_usd_per_day: float | None = Field(default=None, gt=0)
+    unknown_usd: float = Field(default=0.01, ge=0)
+
+    def stated(self) -> tuple[float | None, float | None, float | None]:
+        """Of one voter, of one address, of all."""
+        return self.voter_usd_per_day, self.address_usd_per_day, self.arena_usd_per_day
+
+
+class Moderation(Noun):
+    """Who is asked about prompts and answers (arena/moderation.py), and what happens when it cannot be."""
+
+    endpoint: str = Field(min_length=1)
+    style: Literal["openai", "judge"]
+    prompts: bool = True
+    answers: bool = True
+    on_error: Literal["allow", "refuse"] = "refuse"
+
+
+class Metrics(Noun):
+    """Who may read /metrics: whoever sends the token that the environment variable `token_env` holds, or asks from one of `addresses`."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+    addresses: tuple[str, ...] = ()
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return _networks(addresses)
+
+
+class Admin(Noun):
+    """Who may open /admin (arena/operators.py): the password's holder, verified `emails`, whoever has `role` in the claim `roles`."""
+
+    password_hash: str | None = None
+    emails: tuple[str, ...] = ()
+    role: str | None = Field(default=None, min_length=1)
+    session_minutes: float = Field(default=30, gt=0, le=24 * 60)
+
+    @field_validator("password_hash")
+    @classmethod
+    def _is_a_hash(cls, hashed: str | None) -> str | None:
+        if hashed is not None:
+            from arena.passwords import parse
+
+            parse(hashed)
+        return hashed
+
+    @model_validator(mode="after")
+    def _lets_somebody_in(self) -> "Admin":
+        if not (self.password_hash or self.emails or self.role):
+            raise ValueError("nobody is let in: state password_hash, emails or role, or leave the section out")
+        return self
+
+
+class Snapshots(Noun):
+    """Reading a running arena from elsewhere: `token_env` names the environment variable with the token, at both ends."""
+
+    token_env: str | None = Field(default=None, min_length=1)
+
+
+class Retention(Noun):
+    """How long texts are kept: of any battle for `retention_days` (None: for good), of one never voted on for `abandoned_after_h` hours."""
+
+    retention_days: float | None = Field(default=None, gt=0)
+    abandoned_after_h: float | None = Field(default=72, gt=0)
 
 
 class Settings(Noun):
@@ -32,13 +121,35 @@ class Settings(Noun):
 
     `pace` is how answers come to the screen: as they arrive (natural), both at the speed of the slower one (matched), or at once when both
     have ended (hidden), so that speed does not tell who answers. `slow_notice_s` without a word,
-    and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default.
+    and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default. `trusted_proxies` are the
+    addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed; read when the arena starts.
     """
 
     pace: Pace = "natural"
     slow_notice_s: float = Field(default=10.0, gt=0)
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
+    budgets: Budgets = Budgets()
+    moderation: Moderation | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    metrics: Metrics | None = None
+    admin: Admin | None = None
+    snapshots: Snapshots = Snapshots()
+    retention: Retention = Retention()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return _networks(addresses)
+
+
+def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    for address in addresses:
+        try:
+            ip_network(address)
+        except ValueError:
+            raise ValueError(f"'{address}' is no address or network; write 127.0.0.1 or 10.0.0.0/8") from None
+    return addresses
 
 
 def load_settings(results: Path) -> Settings:

@@ -114,7 +114,7 @@ class Watch:
         self.first_ns: dict[tuple[int, ...], int] = {}
 
     def __call__(self, page: Page, message: Any) -> None:
-        if message.WhichOneof("type") == "delta" and message.delta.new_element.markdown.body.startswith("w0"):
+        if message.WhichOneof("type") == "delta" and ">w0" in message.delta.new_element.html.body:
             # The path up to the column: left or right, whatever lies below.
             self.first_ns.setdefault(tuple(message.metadata.delta_path)[:3], time.perf_counter_ns())
 

@@ -22,16 +22,17 @@ def up(
     ] = False,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    database: Annotated[Path | None, typer.Option(help="The votes; <results>/arena.duckdb by default.")] = None,
+    database: Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Serve the arena's pages and the dashboards until Ctrl-C."""
+    from arena.database import locate
     from arena.server import serve
     from dashboards.demo import scored_in_the_background
 
     script = Path(__file__).parent / "app.py"
     with scored_in_the_background(results, wanted=demo):
-        serve(script, host=host, port=port, database=database or results / "arena.duckdb", results=results, demo=demo)
+        serve(script, host=host, port=port, database=locate(database, results), results=results, demo=demo)
 
 
 main = entry(app)

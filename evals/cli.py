@@ -16,6 +16,7 @@ from evals.drift_command import drift
 from evals.judging.command import calibrate, judge
 from evals.load.command import load, show_run
 from evals.run_command import report_document, rescore, run, show_report
+from evals.texts import texts
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 
 app = new_command("Which model is right more often, how fast, and at what cost.")
@@ -78,6 +79,7 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 
 app.command()(cost)
 app.command()(compare)
+app.command()(texts)
 app.command()(drift)
 app.command()(judge)
 app.command()(calibrate)

@@ -15,7 +15,7 @@ from serving.completion import Status, Usage
 class SSEReader:
     """Server-sent events out of raw body bytes (WHATWG HTML, 9.2.6): every kind of line end, comments skipped, data lines joined.
 
-    However the bytes are split, the events are the same.
+    However the bytes are split, the events are the same. `between`: all that came so far was whole events.
     """
 
     def __init__(self) -> None:
@@ -23,14 +23,14 @@ class SSEReader:
         self._data: list[bytes] = []
         self._carriage_return = False
         self._at_start = True
-        self._between = False
+        self.between = False
 
     def feed(self, body: bytes) -> list[bytes]:
         """The data of every event that these bytes complete; events without data are none."""
-        if self._between and body[:6] == b"data: " and body[-2:] == b"\n\n" and body.count(b"\n") == 2 and b"\r" not in body:
+        if self.between and body[:6] == b"data: " and body[-2:] == b"\n\n" and body.count(b"\n") == 2 and b"\r" not in body:
             # What nearly every piece of a stream is, one whole event: worth not taking apart.
             return [body[6:-2]]
-        self._between = False
+        self.between = False
         if self._carriage_return:
             # A line end may be cut in two: whether \r stands alone is known only from what follows.
             body = b"\r" + body
@@ -55,7 +55,7 @@ class SSEReader:
                 self._data = []
             elif line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
-        self._between = not (self._data or self._line[0] or self._carriage_return)
+        self.between = not (self._data or self._line[0] or self._carriage_return)
         return events
 
     def close(self) -> list[bytes]:

@@ -104,6 +104,8 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{key}: missing; add this key"
     shown = repr(problem["input"])
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    # Whoever wrote the password where its hash belongs does not want to read it in a log.
+    shown = "what is not shown here" if "password" in key else shown
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {shown})" if key else message
 

@@ -4,6 +4,7 @@ completion = completion_of(prepared, exchange, started_at)
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,10 +15,12 @@ from serving.prepared import Prepared
 from serving.prices import cost_usd
 from serving.scoring import score_echo
 from serving.tokens import count_usage
-from serving.wires import EVENT
+from serving.wires import EVENT, FRAME
 
 # Shorter keys (EMPTY, token-abc) are placeholders and everyday words: taken out of errors, but not out of what a model wrote.
 _KEY_LENGTH = 20
+# So many events of a stream may differ in more than their text before they are no longer searched for what they share.
+_FRAMES = 3
 
 
 class Reader:
@@ -30,6 +33,9 @@ class Reader:
         self._events = SSEReader()
         self._taken = 0
         self._closed = False
+        self._frame_of = FRAME.get(wire)
+        self._frame: tuple[bytes, bytes] | None = None
+        self._frames = 0
 
     @property
     def streams(self) -> bool:
@@ -42,11 +48,18 @@ class Reader:
         if not 200 <= exchange.status < 300:
             return
         if self.streams:
-            sent_ns, event, feed = exchange.sent_ns, self._event, self._events.feed
+            sent_ns, event, events = exchange.sent_ns, self._event, self._events
             for at_ns, piece in exchange.body[self._taken :]:
                 self._taken += 1
-                for data in feed(piece):
-                    if text := event(answer, data, (at_ns - sent_ns) / 1e9):
+                at_s = (at_ns - sent_ns) / 1e9
+                if self._frame is not None and events.between and (text := _framed(piece, *self._frame)):
+                    answer.text.append(text)
+                    answer.chunk_times_s.append(at_s)
+                    yield text
+                    continue
+                for data in events.feed(piece):
+                    if text := event(answer, data, at_s):
+                        self._learn(piece, data)
                         yield text
         if exchange.complete and not self._closed:
             self._closed = True
@@ -59,6 +72,15 @@ class Reader:
                 # One document: its text has a latency but no first token of its own.
                 answer.chunk_times_s.clear()
                 yield text
+
+    def _learn(self, piece: bytes, data: bytes) -> None:
+        """From a token that came alone, what the next ones will share with it."""
+        if self._frame_of is None or self._frames >= _FRAMES or piece != b"data: " + data + b"\n\n" or b"\r" in data or b"\n" in data:
+            return
+        self._frames += 1
+        with suppress(ValueError):
+            if frame := self._frame_of(data):
+                self._frame = b"data: " + frame[0], frame[1] + b"\n\n"
 
     def last_token_ns(self) -> int | None:
         """When the last token so far arrived (for a response that is no stream: its last byte); None before the first."""
@@ -116,6 +138,17 @@ def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime |
         retries=exchange.retries,
         **scored,
     )
+
+
+def _framed(piece: bytes, before: bytes, after: bytes) -> str:
+    """The text between the two, where it stands for itself; "" where it does not (escapes, halves of a character) or there is another."""
+    if not (piece.startswith(before) and piece.endswith(after)):
+        return ""
+    try:
+        text = piece[len(before) : -len(after)].decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if text.isprintable() and '"' not in text and "\\" not in text else ""
 
 
 def without_secrets(text: str, secrets: tuple[str, ...], *, at_least: int = 1) -> str:

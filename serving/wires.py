@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from pydantic_core import from_json
+
 from serving.answer import Answer, count_of, error_text, mapping, object_in, text_of
 from serving.anthropic import messages_event, messages_headers, messages_post
 from serving.completion import Completion, Request, Usage
@@ -103,6 +105,23 @@ def _plain_token(event: dict[str, Any]) -> str | None:
     return content if type(content) is str and content else None
 
 
+def plain_frame(data: bytes) -> tuple[bytes, bytes] | None:
+    """What stands before and after the text of a plain chat token, if other text could stand there and nothing else would change.
+
+    That is tried, not guessed: the event is parsed with another text in that place.
+    """
+    event = from_json(data)
+    if (token := _plain_token(event)) is None:
+        return None
+    written = b'"' + token.encode() + b'"'
+    before, found, after = data.rpartition(written)
+    if not found:
+        return None
+    another = token[:1] + "another"
+    event["choices"][0]["delta"]["content"] = another
+    return (before + b'"', b'"' + after) if from_json(before + b'"' + another.encode() + b'"' + after) == event else None
+
+
 def openai_usage(usage: dict[str, Any]) -> Usage:
     """OpenAI's usage object in our terms (and DeepSeek's name for what the cache held)."""
     cached = count_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
@@ -152,3 +171,5 @@ def finish_of(completion: Completion) -> str:
 POST: dict[str, Callable[[Endpoint, Request], tuple[str, bytes]]] = {"openai": openai_post, "anthropic": messages_post}
 HEADERS: dict[str, Callable[[str | None], list[str]]] = {"openai": openai_headers, "anthropic": messages_headers}
 EVENT: dict[str, Callable[[Answer, bytes, float], str]] = {"openai": openai_event, "anthropic": messages_event}
+# What nearly every event of a stream shares, found in one of them, so that the others need not be parsed (serving/reading.py).
+FRAME: dict[str, Callable[[bytes], tuple[bytes, bytes] | None]] = {"openai": plain_frame}

@@ -13,9 +13,11 @@ path) and takes away what a finished run no longer drew, as the page script does
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -210,14 +212,14 @@ class Page:
         return next((button for button in self._of("button") if button.id.endswith(key)), None)
 
     def texts(self) -> tuple[str, str]:
-        """What both sides show (Markdown), piece by piece joined: (left, right)."""
+        """What both sides show, without its tags, piece by piece joined: (left, right)."""
         sides = {"side-a": "", "side-b": ""}
         homes = {path: name for path, shown in self.tree.items() for name in sides if f"-{name}" in shown.block_id}
         for path, element in self._elements():
-            if element.WhichOneof("type") == "markdown":
+            if element.WhichOneof("type") == "html" and 'class="answer"' in element.html.body:
                 for home, name in homes.items():
                     if path[: len(home)] == home:
-                        sides[name] += element.markdown.body
+                        sides[name] += unescape(re.sub(r"<[^>]*>", "", element.html.body))
         return sides["side-a"], sides["side-b"]
 
     def says(self, text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
+from trainers.check_command import check_recipe
 
 if TYPE_CHECKING:
     from trainers.record import Training
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 app = new_command("From votes to a challenger: SFT and DPO with LoRA, merge, lineage.")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML in TRL's own keys, e.g. under trainers/recipes/.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Dataset folder, as 'arena export' writes it; goes before the recipe's.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of 'arena export', file or hub id; goes before the recipe's.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Training id, see 'trainers ls'.")]
 
@@ -92,8 +93,12 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
 def _since(training: "Training") -> str:
     """What became of a training's dataset since."""
     from trainers.data import dataset_hash
+    from trainers.sources import hash_elsewhere, is_elsewhere
 
     folder = Path(training.dataset)
+    if is_elsewhere(folder):
+        found = hash_elsewhere(folder)
+        return "" if found in (None, training.dataset_hash) else "  (other rows now)"
     if not (folder / "train.jsonl").is_file():
         return "  (not there any more)"
     return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
@@ -151,6 +156,7 @@ def _summary(training: "Training") -> str:
     return ", ".join(told)
 
 
+app.command(name="check")(check_recipe)
 main = entry(app)
 
 if __name__ == "__main__":

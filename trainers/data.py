@@ -4,7 +4,8 @@
     prompt-completion   prompt, completion            for sft
     language modelling  messages                      for sft
 
-Every value is a list of messages (`role`, `content`). A row that does not fit is told by file and line; none is passed over.
+Every value is a list of messages (`role`, `content`); files of other kinds and the hub are read by trainers/sources.py. A row that
+does not fit is told by file and line; none is passed over.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any
 
 from trainers.errors import DataError
 from trainers.recipe import Method, Recipe
+from trainers.sources import is_elsewhere, read_elsewhere
 
 Row = dict[str, Any]
 _COLUMNS: dict[Method, tuple[tuple[str, ...], ...]] = {
@@ -36,6 +38,8 @@ class Rows:
 
 def load_rows(folder: Path, method: Method) -> Rows:
     """Read and check a dataset folder. Raises DataError, also when the rows are not those that its audit.json accounts for."""
+    if is_elsewhere(folder):
+        return _from_elsewhere(folder, method)
     train_path, test_path = folder / "train.jsonl", folder / "test.jsonl"
     if not train_path.is_file():
         what = "no such folder" if not folder.exists() else "holds no train.jsonl"
@@ -51,6 +55,14 @@ def load_rows(folder: Path, method: Method) -> Rows:
     if test and set(for_sft(test[:1])[0]) != set(for_sft(train[:1])[0]):
         raise DataError(f"{test_path}: its rows have other columns than those of train.jsonl; both files need the same format")
     return Rows(folder, train, test, hashed)
+
+
+def _from_elsewhere(dataset: Path, method: Method) -> Rows:
+    *splits, hashed = read_elsewhere(dataset)
+    train, test = ([_fitting(row, dataset, number, method) for number, row in enumerate(rows, start=1)] for rows in splits)
+    if not train:
+        raise DataError(f"{dataset}: holds no row")
+    return Rows(dataset, train, test, hashed)
 
 
 def dataset_hash(folder: Path) -> str:
@@ -70,7 +82,7 @@ def check_lengths(recipe: Recipe, rows: Sequence[Row], tokenizer: Any, *, name: 
         return 0
     cut, lost = 0, []
     for number, row in enumerate(rows, start=1):
-        prompt, answers = _parts(row)
+        prompt, answers = parts(row)
         start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)) if prompt else 0
         longest = max(len(tokenizer.apply_chat_template(prompt + answer, return_dict=False)) for answer in answers)
         if start >= limit:
@@ -100,7 +112,7 @@ def for_dpo(rows: Sequence[Row]) -> list[Row]:
     return [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]
 
 
-def _parts(row: Row) -> tuple[list[Any], list[list[Any]]]:
+def parts(row: Row) -> tuple[list[Any], list[list[Any]]]:
     """(prompt, the answers to it) of a row of any format; of a conversation, all but the last turn is the prompt."""
     if "messages" in row:
         return row["messages"][:-1], [row["messages"][-1:]]

@@ -5,6 +5,8 @@
         ├── NotInstalled      torch, trl or peft are not here
         ├── RecipeError       a key that is unknown, of the wrong type, or that the chosen loss would ignore
         ├── DataError         rows that cannot be trained on: names file, line and remedy
+        │   └── LeakySplit    a prompt that is in train.jsonl and in test.jsonl
+        ├── TemplateFault     a chat template that trains the wrong tokens, or that the serving engine does not share
         ├── UnknownTraining   no training of that id
         └── AdapterInactive   an adapter that changes nothing, or a merge that lost it
 
@@ -28,6 +30,14 @@ class RecipeError(TrainersError):
 
 class DataError(TrainersError):
     """Rows that cannot be trained on."""
+
+
+class LeakySplit(DataError):
+    """What is tested was trained."""
+
+
+class TemplateFault(TrainersError):
+    """The chat template makes the wrong tokens of a conversation."""
 
 
 class UnknownTraining(TrainersError):

@@ -37,20 +37,10 @@ class Begun:
 
 def begin(recipe: Recipe, results: Path) -> Begun:
     """Load rows and tokenizer and check them against the recipe, before any weight is touched. Raises DataError, TrainersError."""
-    from transformers import AutoTokenizer
-
     _quieten()
     base, parent = resolve_base(recipe.model.model_name_or_path, results)
     rows = load_rows(recipe.dataset, recipe.method)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, revision=recipe.model.model_revision)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise TrainersError(f"{recipe.path}: model_name_or_path: '{base}' cannot be loaded: {reason}") from None
-    if tokenizer.chat_template is None:
-        raise TrainersError(
-            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model"
-        )
+    tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
         raise DataError(
             f"{recipe.path}: eval_strategy: {rows.folder} has no test.jsonl to evaluate on; export more votes or remove the key"
@@ -65,6 +55,22 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     training_id, folder = new_training(recipe.method, base, results)
     recipe.training.output_dir = str(folder / "checkpoints")
     return Begun(training_id, folder, base, parent, rows, tokenizer, datetime.now(UTC))
+
+
+def load_tokenizer(recipe: Recipe, base: str) -> Any:
+    """The base's tokenizer with its chat template. Raises TrainersError."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, revision=recipe.model.model_revision)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainersError(f"{recipe.path}: model_name_or_path: '{base}' cannot be loaded: {reason}") from None
+    if tokenizer.chat_template is None:
+        raise TrainersError(
+            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model"
+        )
+    return tokenizer
 
 
 def _quieten() -> None:

@@ -31,9 +31,15 @@ ON CONFLICT DO NOTHING
 RETURNING vote_id
 
 -- name: insert_styles
+-- Materialized: the text is taken out of its document once.
 INSERT INTO styles (completion_id, tokens, headers, lists, bold, latency_s)
-SELECT completion_id, word_count(content), header_count(content), list_count(content), bold_count(content), latency_s
-FROM (SELECT unnest($1::TEXT[]) AS completion_id, unnest($2::DOUBLE PRECISION[]) AS latency_s, answer_text(unnest($3::TEXT[])) AS content)
+WITH documents AS (
+    SELECT unnest($1::TEXT[]) AS completion_id, unnest($2::DOUBLE PRECISION[]) AS latency_s, unnest($3::TEXT[]) AS document
+), texts AS MATERIALIZED (
+    SELECT d.completion_id, d.latency_s, answer_text(d.document) AS content FROM documents AS d
+)
+SELECT t.completion_id, word_count(t.content), header_count(t.content), list_count(t.content), bold_count(t.content), t.latency_s
+FROM texts AS t
 ON CONFLICT DO NOTHING
 
 -- name: insert_labels
@@ -58,8 +64,9 @@ WHERE NOT EXISTS (SELECT 1 FROM labels AS known WHERE known.kind = n.kind AND kn
 -- name: insert_ballots
 INSERT INTO ballots
 SELECT
-    v.vote_order, ma.code, mb.code, list_position(['model_a', 'model_b', 'tie', 'both_bad'], v.winner) - 1, vo.code, pr.code,
-    b.pairing_probability, sa.tokens, sb.tokens, sa.headers, sb.headers, sa.lists, sb.lists, sa.bold, sb.bold, sa.latency_s, sb.latency_s
+    v.vote_order, ma.code, mb.code, CASE v.winner WHEN 'model_a' THEN 0 WHEN 'model_b' THEN 1 WHEN 'tie' THEN 2 ELSE 3 END,
+    vo.code, pr.code, b.pairing_probability,
+    sa.tokens, sb.tokens, sa.headers, sb.headers, sa.lists, sb.lists, sa.bold, sb.bold, sa.latency_s, sb.latency_s
 FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 JOIN labels AS ma ON ma.kind = 'model' AND ma.label = b.model_a
@@ -78,25 +85,25 @@ SELECT label, code FROM labels WHERE kind = 'model'
 -- The rated votes; $1 is one voter's id, or NULL for everybody.
 SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt
 FROM ballots AS s
-WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_by_voter
 SELECT s.model_a, s.model_b, s.winner, s.voter
 FROM ballots AS s
-WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_counted
 SELECT s.model_a, s.model_b, s.winner, count(*) AS votes
 FROM ballots AS s
-WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_with_columns
 SELECT s.*
 FROM ballots AS s
-WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
+WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: tallies
@@ -120,7 +127,7 @@ SELECT
     cluster
 FROM rated
 GROUP BY model_a, model_b, cluster
-ORDER BY model_a, model_b, cluster
+ORDER BY model_a COLLATE "C", model_b COLLATE "C", cluster COLLATE "C"
 
 -- name: outcomes
 SELECT b.model_a, b.model_b, v.winner
@@ -146,7 +153,7 @@ SELECT
     b.battle_id, b.created_at, b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b, b.voter_id, b.prompt_id,
     b.pairing_policy, b.pairing_probability, b.mode, b.parent_battle_id
 FROM battles AS b WHERE b.voter_id = $1
-ORDER BY b.created_at DESC, b.battle_id
+ORDER BY b.created_at DESC NULLS LAST, b.battle_id
 
 -- name: vote_of
 SELECT v.vote_id, v.battle_id, v.voter_id, v.winner, v.reasons, v.voted_at, v.dwell_s, v.rated, v.source, v.unrated_reason
@@ -177,8 +184,8 @@ OR completion_id IN (SELECT b.completion_b FROM votes AS v JOIN battles AS b ON 
 SELECT
     v.vote_id, v.voter_id, b.model_a, b.model_b, v.winner, coalesce(b.prompt_id, nullif(b.messages, '[]')) AS prompt,
     extract(epoch FROM v.voted_at)::DOUBLE PRECISION AS voted_at_s, v.dwell_s,
-    coalesce(length((a.document::JSON) ->> 'text') + length((c.document::JSON) ->> 'text'), 0) AS characters,
-    (a.document::JSON) ->> 'text' AS text_a, (c.document::JSON) ->> 'text' AS text_b, b.messages
+    coalesce(length(answer_text(a.document)) + length(answer_text(c.document)), 0) AS characters,
+    answer_text(a.document) AS text_a, answer_text(c.document) AS text_b, b.messages
 FROM votes AS v
 JOIN battles AS b ON b.battle_id = v.battle_id
 LEFT JOIN completions AS a ON a.completion_id = b.completion_a
@@ -202,6 +209,50 @@ UPDATE votes SET rated = TRUE WHERE vote_id IN (SELECT f.vote_id FROM flags AS f
 
 -- name: flags
 SELECT f.vote_id, f.reason, f.flagged_at FROM flags AS f ORDER BY f.flagged_at, f.vote_id
+
+-- name: insert_decision
+INSERT INTO decisions (decision_id, endpoint, matter, value, until, reason, decided_by, decided_at)
+VALUES ($1, $2, $3, $4::DOUBLE PRECISION, $5::TIMESTAMP, $6, $7, $8)
+
+-- name: decisions
+SELECT d.decision_id, d.endpoint, d.matter, d.value, d.until, d.reason, d.decided_by, d.decided_at
+FROM decisions AS d
+ORDER BY d.decided_at, d.decision_id
+
+-- name: lately
+-- Per endpoint since $1: answers asked for, those that failed, dollars, answers without a price.
+WITH sides AS (
+    SELECT completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT
+    c.endpoint, count(*),
+    sum(CASE WHEN c.status IN ('ok', 'truncated', 'refused') THEN 0 ELSE 1 END)::BIGINT,
+    coalesce(sum(c.cost_usd), 0)::DOUBLE PRECISION,
+    sum(CASE WHEN c.cost_usd IS NULL AND c.status IN ('ok', 'truncated', 'refused') THEN 1 ELSE 0 END)::BIGINT
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+GROUP BY c.endpoint
+ORDER BY c.endpoint
+
+-- name: failures_since
+WITH sides AS (
+    SELECT battle_id, created_at, completion_a AS completion_id FROM battles WHERE created_at >= $1::TIMESTAMP
+    UNION ALL
+    SELECT battle_id, created_at, completion_b FROM battles WHERE created_at >= $1::TIMESTAMP
+)
+SELECT s.created_at, s.battle_id, c.endpoint, c.status, (c.document::JSON) ->> 'error'
+FROM sides AS s JOIN completions AS c ON c.completion_id = s.completion_id
+WHERE c.status NOT IN ('ok', 'truncated', 'refused')
+ORDER BY s.created_at DESC, s.battle_id
+LIMIT 500
+
+-- name: touch
+INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
+ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
+
+-- name: heartbeats
+SELECT h.process, h.seen_at FROM heartbeats AS h ORDER BY h.seen_at DESC, h.process
 
 -- name: insert_ledger
 INSERT INTO ledger (entry, model, event, happened_at, detail)
@@ -311,3 +362,188 @@ SELECT s.token FROM shares AS s WHERE s.battle_id = $1
 
 -- name: shared_battle
 SELECT s.battle_id FROM shares AS s WHERE s.token = $1
+
+-- name: exported_answers
+-- In any order: their texts together may be larger than memory.
+SELECT c.completion_id, c.status, (c.document::JSON) ->> 'text' FROM completions AS c
+
+-- name: exported_votes
+SELECT
+    v.vote_id, v.battle_id, v.voter_id, v.winner, v.dwell_s, v.rated, f.reason, v.source,
+    b.messages, b.model_a, b.model_b, b.completion_a, b.completion_b
+FROM votes AS v
+JOIN battles AS b ON b.battle_id = v.battle_id
+LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+ORDER BY v.vote_order, v.vote_id
+
+-- name: battles_to_forget
+-- The battles that voter $1 was shown or voted on.
+SELECT b.battle_id FROM battles AS b
+WHERE b.voter_id = $1 OR b.battle_id IN (SELECT v.battle_id FROM votes AS v WHERE v.voter_id = $1)
+ORDER BY b.battle_id
+
+-- name: votes_to_forget
+SELECT v.vote_id FROM votes AS v WHERE v.voter_id = $1 ORDER BY v.vote_id
+
+-- name: battles_past
+-- Battles with texts that were shown before $1.
+SELECT b.battle_id FROM battles AS b WHERE b.created_at < $1 AND b.messages <> '[]' ORDER BY b.battle_id
+
+-- name: battles_abandoned
+-- Battles of this arena's voters that were shown before $1 and never voted on.
+SELECT b.battle_id FROM battles AS b
+WHERE b.created_at < $1 AND b.messages <> '[]' AND b.voter_id IS NOT NULL
+AND b.battle_id NOT IN (SELECT v.battle_id FROM votes AS v)
+ORDER BY b.battle_id
+
+-- name: answers_to_forget
+-- How many answers only the battles and chats in $1 use.
+SELECT count(*) FROM completions AS c
+WHERE c.completion_id IN (
+    SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT a.completion_id FROM answers AS a WHERE a.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+AND c.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_id FROM answers AS o WHERE o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_answers
+-- The row stays for what refers to it: who answered, how it ended, what it took. Request and text go.
+UPDATE completions SET document =
+    '{"endpoint":' || to_json(endpoint)::TEXT || ',"request":{"messages":[{"role":"user","content":""}]},"status":"' || status || '"}'
+WHERE completion_id IN (
+    SELECT b.completion_a FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT b.completion_b FROM battles AS b WHERE b.battle_id IN (SELECT unnest($1::TEXT[]))
+    UNION SELECT a.completion_id FROM answers AS a WHERE a.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+AND completions.completion_id NOT IN (
+    SELECT o.completion_a FROM battles AS o
+    WHERE o.completion_a IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_b FROM battles AS o
+    WHERE o.completion_b IS NOT NULL AND o.messages <> '[]' AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    UNION ALL SELECT o.completion_id FROM answers AS o WHERE o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_turns
+DELETE FROM turns WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_answer_rows
+DELETE FROM answers WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_shares
+DELETE FROM shares WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_chats
+DELETE FROM chats WHERE chat_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: chats_to_forget
+SELECT c.chat_id FROM chats AS c WHERE c.voter_id = $1 ORDER BY c.chat_id
+
+-- name: chats_past
+-- Chats that began before $1.
+SELECT c.chat_id FROM chats AS c WHERE c.created_at < $1 ORDER BY c.chat_id
+
+-- name: forget_judged
+-- A digest of a prompt would still prove that it was written; what others wrote too is asked about again.
+DELETE FROM judged WHERE prompt IN (
+    SELECT md5(lower(user_text(b.messages))) FROM battles AS b
+    WHERE b.messages <> '[]' AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+)
+
+-- name: forget_ballot_prompts
+-- The vote becomes one on a prompt of its own.
+UPDATE ballots SET prompt = NULL WHERE prompt IN (
+    SELECT n.code FROM labels AS n WHERE n.kind = 'prompt' AND n.label IN (
+        SELECT 'md5 ' || md5(b.messages) FROM battles AS b
+        WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+        AND b.messages NOT IN (
+            SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+        )
+    )
+)
+
+-- name: forget_prompt_labels
+DELETE FROM labels WHERE kind = 'prompt' AND label IN (
+    SELECT 'md5 ' || md5(b.messages) FROM battles AS b
+    WHERE b.messages <> '[]' AND b.prompt_id IS NULL AND b.battle_id IN (SELECT unnest($1::TEXT[]))
+    AND b.messages NOT IN (
+        SELECT o.messages FROM battles AS o WHERE o.prompt_id IS NULL AND o.battle_id NOT IN (SELECT unnest($1::TEXT[]))
+    )
+)
+
+-- name: replace_battles
+-- Battles $1 again under the ids $2, without texts and, unless $3, without their voter and hour. DuckDB updates no row of a table that both
+-- refers to another and is referred to.
+INSERT INTO battles (
+    battle_id, created_at, messages, model_a, model_b, completion_a, completion_b, voter_id, prompt_id,
+    pairing_policy, pairing_probability, mode, parent_battle_id
+)
+SELECT
+    r.fresh, CASE WHEN $3::BOOLEAN THEN b.created_at ELSE date_trunc('day', b.created_at) END, '[]', b.model_a, b.model_b,
+    b.completion_a, b.completion_b, CASE WHEN $3::BOOLEAN THEN b.voter_id END, b.prompt_id,
+    b.pairing_policy, b.pairing_probability, b.mode, NULL
+FROM battles AS b
+JOIN (SELECT unnest($1::TEXT[]) AS old, unnest($2::TEXT[]) AS fresh) AS r ON r.old = b.battle_id
+
+-- name: replace_in_votes
+UPDATE votes SET battle_id = r.fresh, reasons = '[]'
+FROM (SELECT unnest($1::TEXT[]) AS old, unnest($2::TEXT[]) AS fresh) AS r
+WHERE votes.battle_id = r.old
+
+-- name: forget_battles
+DELETE FROM battles WHERE battle_id IN (SELECT unnest($1::TEXT[]))
+
+-- name: forget_cast_by
+UPDATE votes SET voter_id = NULL, dwell_s = NULL, voted_at = date_trunc('day', voted_at) WHERE voter_id = $1
+
+-- name: forget_ballot_voter
+UPDATE ballots SET voter = NULL WHERE voter IN (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1)
+
+-- name: forget_voter_label
+DELETE FROM labels WHERE kind = 'voter' AND label = $1
+
+-- name: insert_deletion
+INSERT INTO deletions (deletion_id, deleted_at, cause, n_battles, n_votes, n_answers, datasets) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: deletions
+SELECT deletion_id, deleted_at, cause, n_battles, n_votes, n_answers, datasets FROM deletions ORDER BY deleted_at, deletion_id
+
+-- name: insert_admission
+INSERT INTO admissions (admission_id, voter, address, admitted_at, expected_usd)
+VALUES ($1::TEXT, $2::TEXT, $3::TEXT, $4::TIMESTAMP, $5::DOUBLE PRECISION)
+ON CONFLICT DO NOTHING
+
+-- name: settle_admission
+UPDATE admissions SET cost_usd = $2::DOUBLE PRECISION WHERE admission_id = $1::TEXT
+
+-- name: forget_admissions
+DELETE FROM admissions WHERE admitted_at < $1::TIMESTAMP
+
+-- name: earlier_admission
+-- When the voter or address $1 last asked but $3, after $2.
+SELECT a.admitted_at FROM admissions AS a
+WHERE (a.voter = $1 OR a.address = $1) AND a.admitted_at > $2::TIMESTAMP
+ORDER BY a.admitted_at DESC
+LIMIT 1 OFFSET $3::BIGINT
+
+-- name: admissions_under_way
+SELECT count(*) FROM admissions AS a WHERE a.voter = $1 AND a.cost_usd IS NULL AND a.admitted_at > $2::TIMESTAMP
+
+-- name: spent
+-- By everybody, by voter $1 and from address $2, since $3; what is under way counts as expected.
+SELECT
+    coalesce(sum(coalesce(a.cost_usd, a.expected_usd)), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.voter = $1 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION,
+    coalesce(sum(CASE WHEN a.address = $2 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION
+FROM admissions AS a WHERE a.admitted_at >= $3::TIMESTAMP
+
+-- name: insert_secret
+INSERT INTO secrets (purpose, secret) VALUES ($1::TEXT, $2::TEXT) ON CONFLICT DO NOTHING
+
+-- name: secret
+SELECT s.secret FROM secrets AS s WHERE s.purpose = $1

@@ -12,8 +12,9 @@ import streamlit as st
 
 from arena.battle import Arena, current
 from arena.casting import REASONS, WHY_UNRATED, explain
-from arena.display import for_display
+from arena.display import as_html, as_label
 from arena.errors import ArenaError
+from arena.moderation import WITHHELD
 from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
@@ -92,8 +93,8 @@ def _offer(arena: Arena, voter: str, mode: Mode, models: list[str]) -> None:
         _start(arena, voter, secrets.choice(arena.prompts).text, mode, models)
     with st.container(key="prompts"):
         for prompt in arena.prompts:
-            label, icon = _short(prompt.text), ICONS.get(prompt.type)
-            if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=for_display(prompt.text), width="stretch"):
+            label, icon = as_label(_short(prompt.text)), ICONS.get(prompt.type)
+            if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch"):
                 _start(arena, voter, prompt.text, mode, models)
 
 
@@ -118,7 +119,7 @@ def _mode(arena: Arena) -> tuple[Mode, list[str]]:
 
 def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str]) -> None:
     try:
-        round_ = arena.start(prompt, voter, mode=mode, models=models)
+        round_ = arena.start(prompt, voter, mode=mode, models=models, address=st.context.ip_address)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
@@ -128,7 +129,7 @@ def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str])
 
 def _again(arena: Arena, round_: Round, voter: str) -> None:
     try:
-        fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id)
+        fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id, address=st.context.ip_address)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
@@ -148,7 +149,9 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
         elif round_.mode == "direct":
             pass
         elif round_.ended and not round_.votable:
-            st.html('<p class="verdict">One of the two models could not answer, so this battle does not count.</p>')
+            withheld = any(side.completion and side.completion.finish_reason == WITHHELD for side in round_.sides)
+            why = "An answer is not shown" if withheld else "One of the two models could not answer"
+            st.html(f'<p class="verdict">{why}, so this battle does not count.</p>')
             if round_.mode == "blind":
                 with st.container(horizontal=True, horizontal_alignment="center"):
                     st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))
@@ -171,7 +174,7 @@ def _conversation(round_: Round, vote: Vote | None) -> "list[DeltaGenerator]":
 
 
 def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[DeltaGenerator]":
-    st.html(f'<div class="prompt"><span>Prompt</span><div>{html.escape(turn.asked)}</div></div>')
+    st.html(f'<div class="prompt"><span>Prompt</span><div dir="auto">{html.escape(turn.asked)}</div></div>')
     slots = []
     for column, letter, side in zip(st.columns(len(turn.sides), gap="medium"), "AB"[: len(turn.sides)], turn.sides, strict=True):
         won = last and vote is not None and vote.winner == f"model_{letter.lower()}"
@@ -182,7 +185,7 @@ def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[
             slot = st.empty()
             slots.append(slot)
             if not last:
-                slot.markdown(for_display(side.text))
+                slot.html(as_html(side.text))
             elif round_.ended and side.answered:
                 copy = st.popover("Copy", type="tertiary", icon=":material/content_copy:", key=f"copy-{letter}", on_change="rerun")
                 if copy.open:
@@ -228,7 +231,7 @@ def _tools(arena: Arena, round_: Round, voter: str) -> None:
         if not round_.ended:
             st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
         elif all(name in arena.live() for name in round_.models):
-            redo = (arena.regenerate, round_, voter)
+            redo = (lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
             st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_act, args=redo)
     if round_.ended and arena.why_no_turn(round_) is None:
         st.chat_input(
@@ -248,7 +251,7 @@ def _act(step: Callable[[Round, str], None], round_: Round, voter: str) -> None:
 
 
 def _go_on(arena: Arena, round_: Round, voter: str) -> None:
-    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more)), round_, voter)
+    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
 
 
 def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:

@@ -30,7 +30,7 @@ def page() -> None:
         return
     method: Any = st.session_state.get("method") or "bt"
     category = st.session_state.get("category") or EVERYTHING
-    board, n_votes, n_both_bad = _board(arena, f"{arena.store.path} {counts}", method, category)
+    board, n_votes, n_both_bad = _board(arena, f"{arena.store.name} {counts}", method, category)
     ratings = board.ratings
     rated = [rating for rating in ratings if rating.rating is not None]
     of = "" if category == EVERYTHING else f" in “{category}”"

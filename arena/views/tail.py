@@ -11,11 +11,13 @@ run that follows the end draws each answer whole.
 import re
 import threading
 import time
+from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from arena.display import for_display
+from arena.display import Growing, as_html
+from arena.moderation import WITHHELD
 from arena.pace import visible
 from arena.rounds import Round, Side
 from arena.settings import Pace
@@ -75,7 +77,7 @@ def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: 
         st.rerun()
     for slot, side in zip(slots, round_.sides, strict=True):
         text, note = body(round_, side, revealed=revealed, pace=pace, slow_s=slow_s)
-        slot.markdown(note or for_display(text))
+        slot.html(_remark(note) if note else as_html(text))
 
 
 def tick_s(onlookers: int) -> float:
@@ -89,6 +91,7 @@ class Screen:
     def __init__(self, slot: "DeltaGenerator") -> None:
         self.slot, self.text, self.note = slot, "", ""
         self._finished = 0  # characters sent for good, above the element that still changes
+        self._growing = Growing()
         self._column: DeltaGenerator | None = None
         self._open = slot
 
@@ -97,19 +100,19 @@ class Screen:
         if (text, note) == (self.text, self.note):
             return
         if note or not text.startswith(self.text[: self._finished]):
-            self._column, self._open, self._finished = None, self.slot, 0
+            self._column, self._open, self._finished, self._growing = None, self.slot, 0, Growing()
         self.text, self.note = text, note
         if note:
-            self.slot.markdown(note)
+            self.slot.html(_remark(note))
             return
         if (end := finished(text, self._finished)) > self._finished:
             self._column = self._column or self.slot.container()
             if self._open is self.slot:
                 self._open = self._column.empty()
-            self._open.markdown(for_display(text[self._finished : end]))
-            self._open, self._finished = self._column.empty(), end
+            self._open.html(as_html(text[self._finished : end]))
+            self._open, self._finished, self._growing = self._column.empty(), end, Growing()
         if rest := text[self._finished :]:
-            self._open.markdown(for_display(rest))
+            self._open.html(self._growing.html(rest))
 
 
 def finished(text: str, start: int) -> int:
@@ -137,15 +140,21 @@ def finished(text: str, start: int) -> int:
 
 
 def body(round_: Round, side: Side, *, revealed: bool, pace: Pace, slow_s: float) -> tuple[str, str]:
-    """What stands in a side's slot now: (the answer's text, "") or ("", what there is to say while there is none, as Markdown)."""
+    """What stands in a side's slot now: (the answer's text, "") or ("", what there is to say while there is none)."""
     if side.completion is not None and not side.answered and (pace == "natural" or round_.ended):
         if side.stopped:
-            return "", "*Stopped before the first word.*"
+            return "", "Stopped before the first word."
+        if side.completion.finish_reason == WITHHELD:
+            return "", "This answer is not shown: it goes against the rules of this arena."
         why = f" ({side.completion.status}: {side.completion.error})" if revealed else ""
-        return "", f"*This model gave no answer{for_display(why)}.*"
+        return "", f"This model gave no answer{why}."
     if text := visible(round_, side, pace):
         return text, ""
     if pace == "hidden":
-        return "", "*Writing; both answers are shown when both are whole…*"
+        return "", "Writing; both answers are shown when both are whole…"
     slow = time.monotonic() - side.asked_at > slow_s
-    return "", "*Thinking… Some models take a while; wait, or stop them.*" if slow else "*Thinking…*"
+    return "", "Thinking… Some models take a while; wait, or stop them." if slow else "Thinking…"
+
+
+def _remark(text: str) -> str:
+    return f'<div class="answer"><em>{escape(text)}</em></div>'

@@ -31,8 +31,8 @@ CALM = "Good morning, please recommend me a nice restaurant for tonight, near th
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store(tmp_path / "arena.duckdb") as store:
+def store(database: Path | str):
+    with Store(database) as store:
         yield store
 
 

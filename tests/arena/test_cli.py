@@ -90,14 +90,14 @@ def test_no_votes_yet_is_said_and_makes_no_file(results: Path):
 def test_export_writes_a_dataset_of_permitted_answers(imported: Path, tmp_path: Path):
     document = last_json(run("export", "--out", tmp_path / "set", "--results", imported, "--json"))
     assert document["n_votes"] == 8931 == document["n_kept"] + sum(document["dropped"].values())
-    assert document["n_kept"] > 500 and not {"GPT 4", "Claude v1", "LLaMA-2-Chat (70B)"} & document["chosen_models"].keys()
-    assert {path.name for path in (tmp_path / "set").iterdir()} == {"train.jsonl", "test.jsonl", "README.md", "audit.json"}
+    assert document["n_kept"] > 300 and not {"GPT 4", "Claude v1", "LLaMA-2-Chat (70B)"} & document["chosen_models"].keys()
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {"train.jsonl", "test.jsonl", "README.md", "audit.json", "votes.csv"}
     assert "is not empty" in error_of("export", "--out", tmp_path / "set", "--results", imported)
 
 
 def test_formats_that_do_not_exist_are_wrong_usage(results: Path):
     for arguments in (
-        ["export", "--format", "kto", "--out", "x"],
+        ["export", "--format", "ppo", "--out", "x"],
         ["import", "x", "--format", "spreadsheet"],
         ["leaderboard", "--method", "trueskill"],
     ):

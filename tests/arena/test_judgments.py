@@ -82,7 +82,7 @@ def test_export_by_name_makes_rlaif_data_under_the_terms_of_answers_and_judge(
     for name, trainable in (("one", True), ("two", True), ("gpt-4", False)):
         register(Endpoint(id=name, wire="openai", model=name, base_url="http://127.0.0.1:9/v1", outputs_trainable=trainable), results)
     out = tmp_path / "rlaif"
-    options = ("export", "--votes", file, "--out", out, "--results", results, "--json")
+    options = ("export", "--votes", file, "--out", out, "--results", results, "--json", "--force")
     code, _, err = arena(monkeypatch, capsys, *options)
     assert code == 1 and "12 license_forbids" in err and not out.exists()
     code, told, err = arena(monkeypatch, capsys, *options, "--any-license")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,19 +44,14 @@ def test_a_second_arena_on_the_same_port_is_told_in_one_line(demo: tuple[str, Pa
     assert f"port {port} on 127.0.0.1 cannot be used" in done.stderr and "--port" in done.stderr
 
 
-def test_commands_that_need_the_votes_say_who_holds_them(demo: tuple[str, Path], tmp_path: Path):
-    _, results = demo
-    for command in (["leaderboard"], ["export", "--out", str(tmp_path / "data")]):
-        done = arena(*command, "--results", str(results))
-        assert done.returncode == 1 and "in use by process" in done.stderr
-        assert "Traceback" not in done.stderr and not (tmp_path / "data").exists()
-
-
 def test_the_page_loads_nothing_from_elsewhere_and_names_its_voter(demo: tuple[str, Path]):
     url, _ = demo
     with urllib.request.urlopen(url, timeout=10) as response:
         headers = dict(response.headers)
-    assert "img-src 'self' data: blob:" in headers["content-security-policy"]
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["connect-src"] == "'self'" and policy["object-src"] == policy["frame-src"] == "'none'"
+    assert policy["script-src"].startswith("'self' 'sha256-") and "unsafe" not in policy["script-src"]
+    assert policy["img-src"] == "'self' data: blob:" and headers["permissions-policy"].startswith("camera=()")
     assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
     assert headers["set-cookie"].startswith("bakeoff_voter=") and "HttpOnly" in headers["set-cookie"]
 
@@ -75,3 +71,25 @@ def test_a_typo_in_a_catalogue_is_told_before_anything_is_served(tmp_path: Path)
     done = arena("up", "--results", str(tmp_path), "--port", "0")
     assert done.returncode == 1 and "mine.yaml: modle: unknown key. Did you mean 'model'?" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ("metrics: {addresses: [203.0.113.0/24]}\ntrusted_proxies: [127.0.0.1]", 200),
+        ("metrics: {addresses: [203.0.113.0/24]}", 403),
+        ("metrics: {addresses: [127.0.0.1]}", 403),
+    ],
+)
+def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(tmp_path: Path, settings: str, status: int):
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "arena.yaml").write_text(settings)
+    with house("arena", results=results) as url:
+        request = urllib.request.Request(f"{url}/metrics", headers={"X-Forwarded-For": "203.0.113.9"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                assert response.status == status
+        except urllib.error.HTTPError as refused:
+            with refused:
+                assert refused.code == status

@@ -7,10 +7,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 
+from arena.database import Location
 from arena.errors import ArenaError, StoreInUse, UnknownBattle
 from arena.importers import SHIPPED_VOTES, read_records
 from arena.store import Record, Store
@@ -50,17 +53,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path):
-    with Store(path) as opened:
+def store(database: Location):
+    with Store(database) as opened:
         yield opened
 
 
-def test_what_was_stored_comes_back_after_a_restart(path: Path):
+def raw(database: Location) -> Any:
+    """A connection without the store."""
+    return psycopg.connect(database) if isinstance(database, str) else duckdb.connect(database)
+
+
+def test_what_was_stored_comes_back_after_a_restart(database: Location):
     fought = battle(prompt_id="sky", pairing_probability=0.5, mode="blind", parent_battle_id="before")
     cast = vote(fought.battle_id, reasons=("clear", "shörter"), winner="model_b")
-    with Store(path) as store:
+    with Store(database) as store:
         assert store.save_battle(fought, PAIR) and store.save_vote(cast)
-    with Store(path) as store:
+    with Store(database) as store:
         assert store.vote_of(fought.battle_id) == cast
         found = store.battle(fought.battle_id)
         assert found is not None and found.model_copy(update={"completions": None}) == fought
@@ -138,23 +146,23 @@ def test_a_vote_without_its_battle_is_refused_and_its_neighbours_are_not(store: 
         "UPDATE completions SET status = 'fine'",
     ],
 )
-def test_the_schema_itself_refuses_what_is_no_vote(path: Path, statement: str):
+def test_the_schema_itself_refuses_what_is_no_vote(database: Location, statement: str):
     fought = battle()
-    with Store(path) as store:
+    with Store(database) as store:
         store.save_battle(fought, PAIR)
         store.save_vote(vote(fought.battle_id))
-    with duckdb.connect(path) as connection, pytest.raises(duckdb.ConstraintException):
+    with raw(database) as connection, pytest.raises((duckdb.ConstraintException, psycopg.IntegrityError)):
         connection.execute(statement)
 
 
-def test_times_are_utc_whatever_zone_they_came_in(store: Store, path: Path):
+def test_times_are_utc_whatever_zone_they_came_in(store: Store, database: Location):
     fought = battle(created_at=datetime(2026, 11, 23, 9, 30, tzinfo=timezone(timedelta(hours=9))))
     store.save_battle(fought, PAIR)
     store.save_vote(vote(fought.battle_id, voted_at=datetime(2026, 11, 22, 19, 31, tzinfo=timezone(timedelta(hours=-5)))))
     assert store.battle(fought.battle_id).created_at.isoformat() == "2026-11-23T00:30:00+00:00"
     assert store.vote_of(fought.battle_id).voted_at == datetime(2026, 11, 23, 0, 31, tzinfo=UTC)
     store.close()
-    with duckdb.connect(path) as connection:
+    with raw(database) as connection:
         assert connection.execute("SELECT created_at::TEXT FROM battles").fetchone() == ("2026-11-23 00:30:00",)
 
 
@@ -223,8 +231,8 @@ def test_reads_and_writes_from_many_threads_do_not_meet(store: Store):
     assert store.count_votes() == 60
 
 
-def test_closing_writes_what_is_queued_and_refuses_what_comes_later(path: Path):
-    store = Store(path)
+def test_closing_writes_what_is_queued_and_refuses_what_comes_later(database: Location):
+    store = Store(database)
     fought = [battle() for _ in range(40)]
     for one in fought:
         store.save_battle(one, PAIR)
@@ -238,7 +246,7 @@ def test_closing_writes_what_is_queued_and_refuses_what_comes_later(path: Path):
     with pytest.raises(ArenaError, match="is closed"):
         store.count_votes()
     store.close()
-    with Store(path) as again:
+    with Store(database) as again:
         assert again.count_votes() == acknowledged
 
 
@@ -275,7 +283,7 @@ from serving.completion import Completion, Request
 
 asked = Request.user("x")
 pair = (Completion(endpoint="left", request=asked, text="l" * 2000), Completion(endpoint="right", request=asked, text="r"))
-store = Store(Path(sys.argv[1]))
+store = Store(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]))
 told = threading.Lock()
 
 def cast():
@@ -293,16 +301,16 @@ threading.Event().wait()
 """
 
 
-def test_acknowledged_votes_survive_kill_9(path: Path):
+def test_acknowledged_votes_survive_kill_9(database: Location):
     acknowledged: list[str] = []
     for enough in (1, 40, 120):
-        voter = subprocess.Popen([sys.executable, "-c", VOTE, str(path)], stdout=subprocess.PIPE, text=True)
+        voter = subprocess.Popen([sys.executable, "-c", VOTE, str(database)], stdout=subprocess.PIPE, text=True)
         heard = [voter.stdout.readline().strip() for _ in range(enough)]
         voter.send_signal(signal.SIGKILL)
         rest = voter.communicate()[0]
         # The last line may have been cut by the kill; what is whole was acknowledged.
         acknowledged += heard + [line.strip() for line in rest.splitlines(keepends=True) if line.endswith("\n")]
-        with Store(path) as store:
+        with Store(database) as store:
             assert all(store.vote_of(battle_id) is not None for battle_id in acknowledged)
             assert store.count_votes() >= len(acknowledged)
     assert len(acknowledged) >= 161
@@ -334,7 +342,7 @@ def test_a_database_of_a_newer_version_is_not_touched(path: Path):
         Store(path)
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/votes", "postgres:/host/votes"])
+@pytest.mark.parametrize("url", ["postgresql://host/votes", "postgres:/host/votes", "mysql://host/votes"])
 def test_a_url_is_not_taken_for_a_file(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ArenaError, match="name a file such as results/arena.duckdb"):
@@ -360,7 +368,8 @@ def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
         store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
         now_written = store.ballots(columns=True)
     with duckdb.connect(path) as connection:
-        for table in ("ballots", "labels", "styles", "flags", "ledger", "judged", "turns", "answers", "chats", "shares"):
+        ours = "ballots labels styles flags ledger judged turns answers chats shares decisions heartbeats deletions admissions".split()
+        for table in ours:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE votes DROP COLUMN unrated_reason")
         for (macro,) in connection.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal").fetchall():

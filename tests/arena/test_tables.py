@@ -17,8 +17,8 @@ from serving.endpoints import Endpoint
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store(tmp_path / "arena.duckdb") as opened:
+def store(database: Path | str):
+    with Store(database) as opened:
         yield opened
 
 
@@ -71,7 +71,7 @@ def test_a_file_is_not_overwritten_and_its_kind_is_told_by_its_name(store: Store
     assert out.read_text() == "mine" and export_table(store, "votes", out, force=True) == 1 and out.read_text() != "mine"
     with pytest.raises(ExportRefused, match="ends in .parquet or .csv"):
         export_table(store, "votes", tmp_path / "votes.xlsx")
-    assert {path.name for path in tmp_path.iterdir()} <= {"arena.duckdb", "arena.duckdb.wal", "votes.csv"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"results", "votes.csv"}
 
 
 def test_an_empty_arena_has_nothing_to_export(store: Store, tmp_path: Path):

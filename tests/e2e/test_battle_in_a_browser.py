@@ -69,7 +69,7 @@ def _fight(page: Any, url: str, frames: list[str]) -> tuple[str, list[str]]:
             break
     known = "".join(frames)
     page.locator(".st-key-live-model_a button").click()
-    page.locator(".side-head .name").first.wait_for()
+    page.locator(".side-head .name").nth(1).wait_for()
     names = page.locator(".side-head .name").all_inner_texts()
     # Blind means blind: the names were in nothing that the server sent before the vote.
     assert known and not [name for name in names if name in known]

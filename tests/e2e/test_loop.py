@@ -104,7 +104,10 @@ def test_a_vote_travels_from_the_button_to_the_gradient_and_back(results: Path, 
                 assert sorted(names) == ["curt", "polite"]
             assert store.count_votes() == len(questions)
 
-        audit = last_json(run("arena", "export", "--format", "dpo", "--out", str(tmp_path / "data"), "--json", results=results))
+        # Few votes, cast at once, on questions that resemble each other: each of these has to be allowed.
+        allowed = ("--force", "--min-dwell-s", "0", "--split-by", "prompt")
+        out = ("--out", str(tmp_path / "data"))
+        audit = last_json(run("arena", "export", "--format", "dpo", *out, *allowed, "--json", results=results))
         assert audit["n_votes"] == audit["n_kept"] == len(questions) and audit["chosen_models"] == {"polite": len(questions)}
 
         steps = f"model_name_or_path: {base}\nlearning_rate: 5e-3\nnum_train_epochs: 20\nper_device_train_batch_size: 4\nmax_length: 256\n"

@@ -15,6 +15,7 @@ from model_server import http, messages, named, problem, sse
 from streams import essence, receive, split
 
 from serving.answer import SSEReader
+from serving.wires import EVENT
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 WHOLE = [
@@ -91,6 +92,57 @@ def test_every_single_place_to_cut_gives_the_same_completion(stream: bytes, wire
     whole = essence(receive([stream], wire=wire))
     for place in range(len(stream)):
         assert essence(receive([stream[:place], stream[place:]], wire=wire)) == whole
+
+
+# Events that differ from plain tokens in all the ways in which the short way through a stream could be fooled.
+TEXTS = st.text(max_size=4) | st.sampled_from(
+    ["another", "chunk", "chat", "\ud83d", "\ude00", '"', "\\", "\n", "\r\n", "\u2028", "\x7f", "", "m"]
+)
+ODDITIES: list[dict[str, Any]] = [
+    {"usage": {"prompt_tokens": 1}},
+    {"error": "no"},
+    {"id": "another"},
+    {"choices": []},
+    {"content": "chunk"},
+]
+
+
+@st.composite
+def tokens(draw: st.DrawFn) -> bytes:
+    """One event, nearly always a plain token like its neighbours; now and then it is something else, or a few of its bytes are."""
+    choice = {"index": 0, "delta": {"content": draw(TEXTS)}, "finish_reason": draw(st.sampled_from([None, None, None, "stop"]))}
+    event = {"id": "chat", "object": "chunk", "model": "m", "choices": [choice], "created": 1}
+    if draw(st.integers(0, 5)) == 0:
+        event |= draw(st.sampled_from(ODDITIES))
+    line = bytearray(b"data: " + json.dumps(event, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass") + b"\n\n")
+    if draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(line) - 1))
+        line[place : place + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | st.sampled_from([b'"', b"\\", b"\r", b"\n\n"]))
+    return bytes(line)
+
+
+TOKEN = b'data: {"id":"chunk","choices":[{"delta":{"content":"%s"}}],"name":"m"}\n\n'
+
+
+@given(pieces=st.lists(tokens(), max_size=8))
+@example(pieces=[TOKEN % b"a", TOKEN % b"a", TOKEN % b"chunk", TOKEN % b"m", TOKEN % b'b","c":"', TOKEN % b"\\n", TOKEN % b"\xff"])
+@example(pieces=[TOKEN % b"b", TOKEN % b"m", TOKEN % b"chunk", TOKEN % b'"}}],"error":"no","x":[{"d":{"e":"', TOKEN % b"", TOKEN % b"c\rd"])
+@example(pieces=[TOKEN % b"a", (TOKEN % b"b")[:-1], TOKEN % b"c"])
+@example(pieces=[TOKEN % b"m", (TOKEN % b"m").replace(b'e":"m"', b'e":"other"')])
+@settings(quick, max_examples=600)
+def test_tokens_that_come_alone_are_read_as_those_that_come_together(pieces: list[bytes]):
+    assert essence(receive([HEAD, *pieces])) == essence(receive([HEAD + b"".join(pieces)]))
+
+
+def test_a_token_like_the_one_before_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
+    parsed: list[bytes] = []
+    take = EVENT["openai"]
+    monkeypatch.setitem(EVENT, "openai", lambda answer, data, at_s: parsed.append(data) or take(answer, data, at_s))
+    texts = [b"a", b"Gr\xc3\xbc\xc3\x9fe", b"b\\n", b" c", b"\xff"]
+    completion = receive([HEAD, b": hi\n\n", *(TOKEN % text for text in texts)])
+    assert completion.text == "aGrüßeb\n c" and len(completion.chunk_times_s) == 4
+    # The first tells what they share; an escape and bytes that are no character are for the parser.
+    assert parsed == [(TOKEN % text)[6:-2] for text in (b"a", b"b\\n", b"\xff")]
 
 
 @given(shapes=st.lists(events() | JSON, min_size=1, max_size=4), wire=WIRES)
