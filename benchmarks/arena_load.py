@@ -149,6 +149,8 @@ async def voter(
             await page.connect()
             await page.rerun()
         else:
+            # The thanks are drawn before what follows them.
+            await page.until(lambda page: page.button("new") is not None)
             await page.press("new")
         name = f"{number}-{turn}"
         found.append((name, await battle(page, name, watch)))
@@ -216,7 +218,8 @@ async def soak(house: House, battles: int, voters: int = 8, per_session: int = 4
     async def visitors(lane: int) -> None:
         nonlocal done
         while done < battles:
-            done += len(await voter(house, lane * 100_000 + done, per_session, spread_s=0, new_page=False))
+            found = await voter(house, lane * 100_000 + done, per_session, spread_s=0, new_page=False)
+            done += len(found)
 
     async def look() -> None:
         while done < battles:
