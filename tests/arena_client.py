@@ -311,7 +311,8 @@ class Page:
         elif kind == "page_info_changed":
             self.query = message.page_info_changed.query_string
         elif kind == "script_finished":
-            self.finished = self.run
+            if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                self.finished = self.run
             if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
                 self.tree = {path: shown for path, shown in self.tree.items() if shown.run == self.run}
 
