@@ -68,6 +68,12 @@ def settle(store: Store, settings: Settings, round_: Round, *, endpoint_of: Endp
         log.exception("what battle %s cost could not be stored", round_.battle_id)
 
 
+def refused(store: Store, settings: Settings, round_: Round) -> None:
+    """What was admitted is not asked after all: it counts as once, and costs nothing."""
+    if counted(settings):
+        store.run(("settle_admission", [round_.stage, 0.0]))
+
+
 def counted(settings: Settings) -> bool:
     """Whether anything is limited at all."""
     limits, budgets = settings.limits, settings.budgets

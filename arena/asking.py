@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from arena import admission, conversations, metrics
+from arena import admission, conversations, metrics, moderation
 from arena.health import Pulse
 from arena.rounds import STOPPED, Round, Side
 from arena.settings import Settings
@@ -32,7 +32,7 @@ _REST_S, _LONGEST_REST_S = 30.0, 1800.0
 
 
 class Asking:
-    """The loop, its client, and what it knows of endpoints that failed. `endpoint_of` and `settings_of` are asked anew for each answer."""
+    """The loop, its client, and what it knows of endpoints that failed. `endpoint_of` and its like are asked anew for each answer."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class Asking:
         pulse: Pulse,
         endpoint_of: Callable[[str], Endpoint | None],
         settings_of: Callable[[], Settings],
+        moderator_of: Callable[[], Endpoint | None],
     ) -> None:
         self.store, self.speed, self.pulse = store, speed, pulse
-        self._endpoint_of, self._settings_of = endpoint_of, settings_of
+        self._endpoint_of, self._settings_of, self._moderator_of = endpoint_of, settings_of, moderator_of
         self._failures: dict[str, tuple[int, float]] = {}  # failures in a row, and time.monotonic() of the last
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -82,6 +83,12 @@ class Asking:
         """Ask the sides of the last turn that have no answer yet."""
         asyncio.run_coroutine_threadsafe(self._fight(round_), self._loop)
 
+    def check_prompt(self, prompt: str) -> None:
+        """Wait for the moderator's word, if there is one to ask. Raises ArenaError for a prompt that may not be asked."""
+        if (rule := self._settings_of().moderation) is not None and rule.prompts:
+            check = moderation.check_prompt(rule, self._moderator_of(), prompt, self._client)
+            asyncio.run_coroutine_threadsafe(check, self._loop).result()
+
     async def _fight(self, round_: Round) -> None:
         turn = round_.turn
         await asyncio.gather(*(self._answer(round_, side) for side in turn.sides if side.completion is None))
@@ -105,11 +112,14 @@ class Asking:
             side.asking = asyncio.ensure_future(self._ask(side, request))
             if side.stopping:
                 side.asking.cancel()
-            side.end(await side.asking)
+            completion = await side.asking
         except asyncio.CancelledError:
             if not side.stopping:
                 raise
-            side.end(_stopped(side, request, started_at))
+            completion = _stopped(side, request, started_at)
+        if (rule := self._settings_of().moderation) is not None and rule.answers:
+            completion = await moderation.checked_answer(rule, self._moderator_of(), completion, self._client)
+        side.end(completion)
         if any(other.completion is None for other in round_.sides):
             try:
                 await asyncio.to_thread(conversations.keep_answer, self.store, round_, side)

@@ -29,7 +29,7 @@ from arena.settings import Mode, load_settings
 from arena.store import Store
 from arena.votes import Winner, new_id, now
 from serving.completion import Message, Request
-from serving.documents import read_document
+from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -37,7 +37,7 @@ from serving.recorded import holds
 __all__ = ["Arena", "Round", "Side", "contenders", "current", "open_arena"]
 
 log = logging.getLogger("arena")
-_KEPT_ROUNDS = 2_000
+_KEPT_ROUNDS, _KEPT_VOTED = 2_000, 100
 
 
 class Arena:
@@ -46,12 +46,12 @@ class Arena:
     def __init__(self, store: Store, *, results: Path, demo: bool, speed: float, secret: str) -> None:
         self.store, self.results, self.demo, self.speed, self.secret = store, results, demo, speed, secret
         # What the files say; `endpoints` and `policy` are what the operators' decisions make of it.
-        self.catalogue = contenders(load_endpoints(results), demo=demo)
+        self.settings = load_settings(results)
+        self._read_endpoints()
         self.endpoints = self.catalogue
         self.prompts = recorded_prompts() if demo else ()
         self.rounds: dict[str, Round] = {}
         self.stated = self.policy = UNIFORM
-        self.settings = load_settings(results)
         self._finding = threading.Lock()
         self.pulse = Pulse()
         self._listed: dict[str, Endpoint] | None = None  # what the ledger was last told
@@ -59,8 +59,9 @@ class Arena:
         self._random = random.SystemRandom()
         # Of the files, not of those that may be drawn now: whoever was drawn before he was switched off still answers.
         self.asking = Asking(
-            store, speed=speed, pulse=self.pulse, endpoint_of=lambda name: self.catalogue.get(name), settings_of=lambda: self.settings
-        )
+            store, speed=speed, pulse=self.pulse, endpoint_of=lambda name: self.catalogue.get(name),
+            settings_of=lambda: self.settings, moderator_of=lambda: self.moderator,
+        )  # fmt: skip
 
     def open(self) -> None:
         """Start the loop in which answers are generated."""
@@ -76,23 +77,30 @@ class Arena:
         A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
         """
         try:
-            self.catalogue = contenders(load_endpoints(self.results), demo=self.demo)
+            self.settings = load_settings(self.results)
+        except BakeoffError as error:
+            log.error("settings not read again: %s", error)
+        try:
+            self._read_endpoints()
         except BakeoffError as error:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.stated = read_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = reread_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
-        try:
-            self.settings = load_settings(self.results)
-        except BakeoffError as error:
-            log.error("settings not read again: %s", error)
         try:
             self.policy, self.endpoints = in_force(self.store, self.stated, self.catalogue)
         except BakeoffError as error:
             log.error("the operators' decisions not read again: %s", error)
         self._keep_ledger()
+
+    def _read_endpoints(self) -> None:
+        """What there is but the moderator is a contender."""
+        endpoints = load_endpoints(self.results)
+        moderation = self.settings.moderation
+        self.moderator = endpoints.pop(moderation.endpoint, None) if moderation is not None else None
+        self.catalogue = contenders(endpoints, demo=self.demo)
 
     def live(self) -> list[str]:
         """Ids of the endpoints that can be asked anything (not recordings)."""
@@ -137,7 +145,7 @@ class Arena:
         turn = Turn(prompt, tuple(Side(model) for model in models))
         policy = self.policy.kind if mode == "blind" else "chosen"
         round_ = Round(new_id(), voter_id, now(), [turn], mode, policy, probability, parent_battle_id)
-        self._admit(round_, address)
+        self._admit(round_, address, prompt=prompt)
         conversations.begin(self.store, round_)
         self._forget_old_rounds()
         self.rounds[round_.battle_id] = round_
@@ -219,8 +227,15 @@ class Arena:
         if len(prompt) > (longest := self.settings.limits.prompt_characters):
             raise ArenaError(f"the prompt has {len(prompt):,} characters; at most {longest:,} are taken")
 
-    def _admit(self, round_: Round, address: str | None) -> None:
+    def _admit(self, round_: Round, address: str | None, *, prompt: str | None) -> None:
+        """Raises ArenaError for whoever has asked too often, and for a prompt that the moderator flags."""
         admission.admit(self.store, self.settings, round_, address=address, secret=self.secret, endpoint_of=self.catalogue.get)
+        if prompt is not None:
+            try:
+                self.asking.check_prompt(prompt)
+            except ArenaError:
+                admission.refused(self.store, self.settings, round_)
+                raise
 
     def _next(self, round_: Round, voter_id: str, turn: Callable[[], Turn], why_not: str | None, address: str | None) -> None:
         if round_.voter_id != voter_id:
@@ -236,7 +251,8 @@ class Arena:
             fresh = turn()
             round_.turns[fresh.number - 1 :] = [fresh]
             try:
-                self._admit(round_, address)
+                # What is only asked anew was looked at when it was first asked.
+                self._admit(round_, address, prompt=fresh.asked if fresh.attempt == 0 else None)
                 conversations.begin_turn(self.store, round_)
             except ArenaError:
                 round_.turns[:] = before
@@ -263,9 +279,11 @@ class Arena:
         return [endpoint for endpoint in self.endpoints.values() if endpoint.wire == "recorded"]
 
     def _forget_old_rounds(self) -> None:
-        # Ended rounds live on in the store; the oldest leave memory first.
-        ended = [battle_id for battle_id, round_ in list(self.rounds.items()) if round_.ended]
-        for battle_id in ended[: max(len(self.rounds) - _KEPT_ROUNDS, 0)]:
+        # Ended rounds live on in the store; the oldest leave memory first, and those that were voted on long before those that may yet be.
+        rounds = list(self.rounds.items())
+        voted = [battle_id for battle_id, round_ in rounds if round_.voted]
+        ended = [battle_id for battle_id, round_ in rounds if round_.ended]
+        for battle_id in voted[:-_KEPT_VOTED] + ended[: max(len(rounds) - _KEPT_ROUNDS, 0)]:
             self.rounds.pop(battle_id, None)
 
 

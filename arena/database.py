@@ -42,21 +42,20 @@ class Database(Protocol):
     name: str
     closed: bool
 
-    @property
-    def path(self) -> Path | None:
-        """The DuckDB file; None on PostgreSQL."""
-
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The rows that a statement finds; from any thread."""
-
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        """The same, some thousands at a time."""
 
     def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
         """The same for a statement in DuckDB's own words on votes, battles (messages) and judged; parameters by number.
 
         It may see no more than these `battles`.
         """
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The rows that a statement finds, some thousands at a time."""
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names."""
 
     def columns(self, sql: str, parameters: Sequence[Any]) -> "Mapping[str, NDArray[Any]]":
         """What a statement finds as columns of numbers, masked where NULL."""
@@ -66,9 +65,6 @@ class Database(Protocol):
 
     def write(self, work: Callable[[Execute], T]) -> T:
         """Run `work` in one transaction and return its result after the commit; it may be run again. From one thread at a time."""
-
-    def write_tables(self, folder: Path) -> list[str]:
-        """Every table as folder/<table>.parquet, as of one moment; returns their names. Of a DuckDB file: others can be read directly."""
 
     def secret(self) -> str:
         """What voters' cookies are signed with, made on first use; the same for every process on this database."""
@@ -85,9 +81,9 @@ class SchemaFile(NamedTuple):
 
 
 def locate(database: str | None, results: Path) -> Location:
-    """Where `--database` says the votes lie; arena.duckdb in the results folder by default. Raises ArenaError.
+    """Where `--database` says the votes lie: a file (arena.duckdb in the results folder by default), PostgreSQL, or an arena's address.
 
-    The address of a running arena (http://…) is let through: arena/reading.py knows it.
+    Raises ArenaError.
     """
     if database is None:
         return results / "arena.duckdb"
@@ -100,8 +96,11 @@ def locate(database: str | None, results: Path) -> Location:
     return Path(database)
 
 
-def open_database(location: Location, *, create: bool) -> Database:
-    """The database, its schema brought up to date. Raises StoreInUse, StoreUnreachable, or ArenaError for one that is none of ours."""
+def open_database(location: Location, *, create: bool, threads: int | None = None) -> Database:
+    """The database, its schema brought up to date; `threads` bounds those of DuckDB.
+
+    Raises StoreInUse, StoreUnreachable, or ArenaError for one that is none of ours.
+    """
     if isinstance(location, str) and _URL.match(location):
         from arena.postgres import Postgres
 
@@ -112,7 +111,7 @@ def open_database(location: Location, *, create: bool) -> Database:
         )
     from arena.duckdb_file import DuckFile
 
-    return DuckFile(Path(location), create=create)
+    return DuckFile(Path(location), create=create, threads=threads)
 
 
 def schema_files(dialect: Dialect) -> list[SchemaFile]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arena.errors import ArenaError, UnknownVoter
 from arena.settings import Retention, load_settings
+from arena.snapshots import folder_of
 from arena.votes import new_id, now
 from serving.errors import DocumentError
 
@@ -84,8 +85,8 @@ def forget_here(store: "Store", voter_id: str, *, results: Path, rounds: dict[st
     deletion = forget(store, voter_id, results=results)
     for battle_id in [key for key, round_ in list(rounds.items()) if round_.voter_id == voter_id]:
         rounds.pop(battle_id, None)
-    if store.path is not None:
-        shutil.rmtree(store.path.with_suffix(".snapshots"), ignore_errors=True)
+    if (folder := folder_of(store)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     return deletion
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from arena.categories import Rule
 
 _RETRIES = 5
+_STREAMED = 5_000
 _TABLES = """
 SELECT table_name FROM information_schema.tables
 WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'schema_version' ORDER BY table_name
@@ -36,13 +37,13 @@ WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'sch
 class DuckFile:
     """A Database (arena/database.py). Raises StoreInUse when another process holds the file, ArenaError when it cannot be opened."""
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, threads: int | None = None) -> None:
         if not create and not path.exists():
             raise ArenaError(f"{path}: no votes yet: vote with 'arena up', or bring some in with 'arena import'")
-        self.path, self.name, self.closed = path, str(path), False
+        self.path, self.name, self.closed, self._threads = path, str(path), False, threads
         self._gate = threading.Condition()
         self._busy = 0
-        self._root: duckdb.DuckDBPyConnection | None = _open(path)
+        self._root: duckdb.DuckDBPyConnection | None = _open(path, threads)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -55,19 +56,23 @@ class DuckFile:
         """See Database."""
         return self._reading(lambda cursor: cursor.execute(sql, parameters).fetchall())
 
+    def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
+        """See Database."""
+        return self._reading(lambda cursor: cursor.execute(sql, dict(parameters)).fetchall())
+
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """See Database."""
         try:
             with self.cursor() as cursor:
                 found = cursor.execute(sql, parameters)
-                while rows := found.fetchmany(5000):
+                while rows := found.fetchmany(_STREAMED):
                     yield from rows
         except duckdb.Error as error:
-            raise self._said(error) from None
+            raise translated(self.path, error) from error
 
-    def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
+    def write_tables(self, folder: Path) -> list[str]:
         """See Database."""
-        return self._reading(lambda cursor: cursor.execute(sql, dict(parameters)).fetchall())
+        return self._reading(lambda cursor: write_tables(cursor, folder))
 
     def columns(self, sql: str, parameters: Sequence[Any]) -> "Mapping[str, NDArray[Any]]":
         """See Database."""
@@ -92,10 +97,6 @@ class DuckFile:
                 raise translated(self.path, error) from error
         raise AssertionError("unreachable")
 
-    def write_tables(self, folder: Path) -> list[str]:
-        """See Database."""
-        return self._reading(lambda cursor: write_tables(cursor, folder))
-
     def secret(self) -> str:
         """See Database: it lies beside the file."""
         from arena.voters import load_secret
@@ -109,7 +110,7 @@ class DuckFile:
             if self.closed:
                 raise ArenaError(f"{self.path} is closed: open a new Store")
             if self._root is None:
-                self._root = _open(self.path)
+                self._root = _open(self.path, self._threads)
             root = self._root
             self._busy += 1
         try:
@@ -132,11 +133,10 @@ class DuckFile:
                 if not again:
                     raise translated(self.path, error) from error
             except duckdb.Error as error:
-                raise self._said(error) from error
+                if self.closed:
+                    raise ArenaError(f"{self.path} is closed: open a new Store") from None
+                raise translated(self.path, error) from error
         raise AssertionError("unreachable")
-
-    def _said(self, error: duckdb.Error) -> ArenaError:
-        return ArenaError(f"{self.path} is closed: open a new Store") if self.closed else translated(self.path, error)
 
     def _retire(self, root: duckdb.DuckDBPyConnection) -> None:
         """Close a connection that DuckDB has given up; whoever comes next opens the file anew, once nobody holds the old one."""
@@ -150,14 +150,14 @@ class DuckFile:
                 self._root = None
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, threads: int | None) -> duckdb.DuckDBPyConnection:
     for place in (path, path.parent):
         if place.exists() and not os.access(place, os.W_OK):
             what = "the file" if place == path else f"the folder {place}"
             raise StoreUnwritable(f"{path}: no vote can be stored here: {what} is read-only; make it writable, or use another --database")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(path)
+        connection = duckdb.connect(path, config={} if threads is None else {"threads": threads})
     except (duckdb.Error, OSError) as error:
         if "lock" in str(error):
             holder = re.search(r"PID (\d+)", str(error))
@@ -195,20 +195,6 @@ def _commit(cursor: duckdb.DuckDBPyConnection, work: Callable[[Execute], T]) -> 
     return result
 
 
-def translated(path: Path, error: duckdb.Error) -> ArenaError:
-    """What DuckDB says, in one line of ours."""
-    text = first_line(error)
-    if isinstance(error, duckdb.ConstraintException) and '"battle_id:' in text and "foreign key" in text:
-        unknown = text.partition('"battle_id:')[2].partition('"')[0].strip()
-        return UnknownBattle(f"{path} holds no battle '{unknown}': save the battle before its vote")
-    if "has been invalidated" in text:
-        return StoreUnwritable(f"{path}: had to be opened anew after an error before this; try again")
-    if re.search(r"Could not (write|truncate|sync)|Cannot open file|No space left|Read-only|Permission denied", text):
-        reason = text.rpartition(": ")[2]
-        return StoreUnwritable(f"{path}: nothing can be stored: {reason}; make room or make it writable, then try again")
-    return ArenaError(f"{path}: {text}")
-
-
 def write_tables(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
     """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names."""
     cursor.begin()
@@ -237,3 +223,17 @@ def look_at(cursor: duckdb.DuckDBPyConnection, folder: Path, tables: Sequence[st
 
 def _quoted(path: Path) -> str:
     return "'" + f"{path}.parquet".replace("'", "''") + "'"
+
+
+def translated(path: Path, error: duckdb.Error) -> ArenaError:
+    """What DuckDB says, in one line of ours."""
+    text = first_line(error)
+    if isinstance(error, duckdb.ConstraintException) and '"battle_id:' in text and "foreign key" in text:
+        unknown = text.partition('"battle_id:')[2].partition('"')[0].strip()
+        return UnknownBattle(f"{path} holds no battle '{unknown}': save the battle before its vote")
+    if "has been invalidated" in text:
+        return StoreUnwritable(f"{path}: had to be opened anew after an error before this; try again")
+    if re.search(r"Could not (write|truncate|sync)|Cannot open file|No space left|Read-only|Permission denied", text):
+        reason = text.rpartition(": ")[2]
+        return StoreUnwritable(f"{path}: nothing can be stored: {reason}; make room or make it writable, then try again")
+    return ArenaError(f"{path}: {text}")

@@ -44,6 +44,7 @@ TTFT = Histogram(
 LATENCY = Histogram("bakeoff_answer_latency_seconds", "Of whole answers, end to end.", ("endpoint",), buckets=_WHOLE_S, registry=REGISTRY)
 DOLLARS = _counter("cost_dollars", "Spent on answers, failed ones too; recordings cost nothing again.", ("endpoint",))
 UNPRICED = _counter("answers_unpriced", "Answers whose cost nobody knows: not in bakeoff_cost_dollars_total.", ("endpoint",))
+MODERATED = _counter("moderated", "Prompts and answers that a moderator was asked about.", ("what", "verdict"))
 UNDER_WAY = _gauge("rounds_under_way", "Battles whose answers are growing now.")
 SESSIONS = _gauge("sessions", "Browser tabs that are connected.")
 RESTING = _gauge("endpoints_resting", "Endpoints not drawn for a while because they failed.")
@@ -62,6 +63,11 @@ def battle_ended(*, voided: bool) -> None:
     ENDED.inc()
     if voided:
         VOIDED.inc()
+
+
+def moderated(what: str, verdict: str) -> None:
+    """A moderator was asked about a prompt or an answer: passed, flagged, or unmoderated (it could not be asked)."""
+    MODERATED.labels(what, verdict).inc()
 
 
 def completion_ended(completion: "Completion", *, recorded: bool = False) -> None:

@@ -52,11 +52,6 @@ class Postgres:
             raise
         self._idle.append(connection)
 
-    @property
-    def path(self) -> Path | None:
-        """There is no file."""
-        return None
-
     def close(self) -> None:
         """Let go of every connection."""
         self.closed = True
@@ -69,34 +64,27 @@ class Postgres:
         """See Database."""
         return self._reading(lambda connection: _execute(connection, sql, parameters))
 
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        """See Database."""
-        import psycopg
-
-        with self._gate:
-            connection = self._take()
-            try:
-                with connection.transaction(), psycopg.RawServerCursor(connection, "stream") as cursor:
-                    cursor.execute(sql, parameters or None)
-                    while rows := cursor.fetchmany(5000):
-                        yield from rows
-            except psycopg.Error as error:
-                raise self._translated(error) from error
-            finally:
-                if connection.closed or self.closed:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
-
-    def write_tables(self, folder: Path) -> list[str]:
-        """See Database."""
-        raise ArenaError(f"{self.name}: PostgreSQL needs no snapshot: read it by its own address")
-
     def read_texts(self, sql: str, parameters: Mapping[str, Any], *, battles: Sequence[str] | None = None) -> list[Row]:
         """See Database: DuckDB, in memory, looks at the rows that PostgreSQL holds."""
         from arena.lens import look
 
         return self._reading(lambda connection: look(connection, sql, parameters, battles=battles, name=self.name))
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """See Database. On a connection of its own, row by row as the server finds them."""
+        import psycopg
+
+        connection = self._connect()
+        try:
+            yield from connection.cursor().stream(sql, parameters or None)
+        except psycopg.Error as error:
+            raise self._translated(error) from error
+        finally:
+            connection.close()
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Not needed: many processes may read. Raises ArenaError."""
+        raise ArenaError(f"{self.name}: a PostgreSQL database is read directly: name it as --database")
 
     def columns(self, sql: str, parameters: Sequence[Any]) -> "Mapping[str, NDArray[Any]]":
         """See Database: each column comes as one value, its numbers packed by the server, so that no row becomes a Python object."""
@@ -192,12 +180,12 @@ class Postgres:
         except IndexError:
             return self._connect()
 
-    def _connect(self, *, patience_s: float = _PATIENCE_S) -> "Connection":
+    def _connect(self, *, patience_s: float | None = None) -> "Connection":
         try:
             import psycopg
         except ImportError:
             raise ArenaError(f"{self.name}: PostgreSQL needs psycopg: pip install -e '.[postgres]'") from None
-        deadline_s = time.monotonic() + patience_s
+        deadline_s = time.monotonic() + (_PATIENCE_S if patience_s is None else patience_s)
         while True:
             try:
                 connection = psycopg.connect(
@@ -297,7 +285,10 @@ def masked(url: str) -> str:
 
 def _check_url(url: str, name: str) -> None:
     """Refuse a URL whose password would be taken for something else, and shown. Raises ArenaError."""
-    beyond = urlsplit(url)
+    try:
+        beyond = urlsplit(url)
+    except ValueError as error:
+        raise ArenaError(f"--database {name}: is no URL: {error}") from None
     userinfo, _, _ = url.partition("://")[2].rpartition("@")
     if re.search(r"[/?#@\s]", userinfo) or "@" in f"{beyond.path}{beyond.fragment}":
         raise ArenaError(f"--database {name}: what stands before the host holds a sign that must be escaped: @ as %40, / as %2F, # as %23")

@@ -79,9 +79,10 @@ def open_for_writing(database: Location, results: Path, *, create: bool) -> Stor
 
 def remote(database: Location, results: Path) -> Running | None:
     """The arena that `database` names by its address, None for a file. Raises ArenaError when no token is at hand."""
-    if not isinstance(database, str) or not re.match(r"https?://", database):
+    # Path folds the two slashes of an address into one.
+    if (match := re.match(r"(https?):/+(.+)", str(database))) is None:
         return None
-    url = database.rstrip("/")
+    url = f"{match[1]}://{match[2].rstrip('/')}"
     name = load_settings(results).snapshots.token_env
     if name is None:
         raise ArenaError(f"{url}: a token is needed; name its variable in {results / 'arena.yaml'}: 'snapshots: {{token_env: NAME}}'")

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from serving.documents import Noun, read_document
+from serving.documents import Noun, reread_document
 
 Mode = Literal["blind", "side_by_side", "direct"]
 Pace = Literal["natural", "matched", "hidden"]
@@ -55,6 +55,16 @@ class Budgets(Noun):
     def stated(self) -> tuple[float | None, float | None, float | None]:
         """Of one voter, of one address, of all."""
         return self.voter_usd_per_day, self.address_usd_per_day, self.arena_usd_per_day
+
+
+class Moderation(Noun):
+    """Who is asked about prompts and answers (arena/moderation.py), and what happens when it cannot be."""
+
+    endpoint: str = Field(min_length=1)
+    style: Literal["openai", "judge"]
+    prompts: bool = True
+    answers: bool = True
+    on_error: Literal["allow", "refuse"] = "refuse"
 
 
 class Metrics(Noun):
@@ -120,6 +130,7 @@ class Settings(Noun):
     modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
     limits: Limits = Limits()
     budgets: Budgets = Budgets()
+    moderation: Moderation | None = None
     trusted_proxies: tuple[str, ...] = ()
     metrics: Metrics | None = None
     admin: Admin | None = None
@@ -144,4 +155,4 @@ def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:
 def load_settings(results: Path) -> Settings:
     """The settings of the arena whose results lie here. Raises DocumentError for a file that does not fit."""
     path = results / "arena.yaml"
-    return read_document(path, Settings) if path.exists() else Settings()
+    return reread_document(path, Settings) if path.exists() else Settings()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arena.database import Location
 from arena.errors import ArenaError
 from arena.settings import load_settings
 
@@ -51,17 +52,17 @@ class Snapshots:
 
     def __init__(self, store: "Store") -> None:
         self.store = store
-        # None: PostgreSQL has no snapshots; whoever might read them can read it.
-        self.folder = store.path and store.path.with_suffix(".snapshots")
+        self.folder = folder_of(store)
         self._gate = threading.Lock()
         self._kept: list[Snapshot] = []
-        self.forget()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def take(self) -> Snapshot:
         """A snapshot that holds all that was acknowledged before this call; whoever waited together shares one."""
         asked_s = time.monotonic()
         if self.folder is None:
-            raise ArenaError(f"{self.store.name} gives out no snapshot: read it by its own address")
+            raise ArenaError(f"{self.store.name}: a PostgreSQL database is read directly: name it as --database")
         with self._gate:
             if not self._kept or self._kept[-1].began_s < asked_s:
                 key, began_s = secrets.token_hex(8), time.monotonic()
@@ -91,11 +92,16 @@ class Snapshots:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def folder_of(store: "Store") -> Path | None:
+    """Where the snapshots of this store lie; None where none are made."""
+    return None if store.file is None else store.file.with_suffix(".snapshots")
+
+
 def schema_number() -> int:
     """How many schema files this checkout knows; both ends of a snapshot must know the same."""
-    from arena.database import schema_files
+    from arena.database import SQL
 
-    return len(schema_files("duckdb"))
+    return len(list(SQL.glob("[0-9][0-9][0-9]_*.sql")))
 
 
 def tokens(results: Path, own: str) -> tuple[str, ...]:
@@ -153,8 +159,12 @@ def refusal() -> "Response":
 
 
 @contextmanager
-def announced(database: Path, url: str, token: str) -> Iterator[None]:
+def announced(database: Location, url: str, token: str) -> Iterator[None]:
     """While the `with` lasts, tell the owner's commands where this arena is: arena.running, beside arena.duckdb (0600)."""
+    if isinstance(database, str):
+        # PostgreSQL is read directly.
+        yield
+        return
     path = notice_path(database)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:

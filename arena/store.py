@@ -46,15 +46,16 @@ class Counts(NamedTuple):
 
 
 class Store:
-    """The arena's tables. Opens the database at once, and creates what it lacks unless told not to. `name` is it in words, without
-    a password; `path` the file, None on PostgreSQL.
+    """The arena's tables. Opens the database at once, and creates what it lacks unless told not to. `name` is it in words,
+    without a password; `file` the DuckDB file, None for PostgreSQL.
 
     Raises StoreInUse when another process holds the file, StoreUnreachable when the server is away, ArenaError when it cannot be opened.
     """
 
-    def __init__(self, location: Location, *, create: bool = True) -> None:
-        self._database = open_database(location, create=create)
-        self.name, self.path = self._database.name, self._database.path
+    def __init__(self, location: Location, *, create: bool = True, threads: int | None = None) -> None:
+        self._database = open_database(location, create=create, threads=threads)
+        self.name = self._database.name
+        self.file = location if isinstance(location, Path) else None
         self._writer = Writer(self._database)
 
     def __enter__(self) -> "Store":
@@ -116,10 +117,6 @@ class Store:
         """What the named statement finds."""
         return self._read(name, *parameters)
 
-    def stream(self, name: str, *parameters: Any) -> Iterator[Row]:
-        """The rows of a statement, some thousands at a time: for what does not fit into memory."""
-        return self._database.stream(statements()[name], parameters)
-
     def queue_length(self) -> int:
         """How many writes wait for the writer."""
         return self._writer.waiting()
@@ -131,10 +128,6 @@ class Store:
     def ledger_counts(self) -> list[Row]:
         """Per model: battles drawn here and imported; votes, unrated and flagged ones; first and last battle."""
         return self._read("ledger_counts")
-
-    def write_tables(self, folder: Path) -> list[str]:
-        """Write every table to folder/<table>.parquet, all as of one moment; returns their names. Only of a DuckDB file."""
-        return self._database.write_tables(folder)
 
     def vote_rows(self) -> list[Row]:
         """Every vote with its battle, without texts (arena/tables.py has the columns)."""
@@ -242,6 +235,14 @@ class Store:
             battle, vote = battle_of(row[10:]), vote_of(row[:10])
             pair = None if battle.completions is None else (parsed(battle.completions[0]), parsed(battle.completions[1]))
             yield Record(battle, pair, vote)
+
+    def stream(self, name: str, *parameters: Any) -> Iterator[Row]:
+        """The rows of a statement, some thousands at a time: for what does not fit into memory."""
+        return self._database.stream(statements()[name], parameters)
+
+    def write_tables(self, folder: Path) -> list[str]:
+        """Every table as a Parquet file in `folder`, all as of one moment; returns their names."""
+        return self._database.write_tables(folder)
 
     def secret(self) -> str:
         """What voters' cookies are signed with; the same for every process on this database."""

@@ -363,12 +363,6 @@ SELECT s.token FROM shares AS s WHERE s.battle_id = $1
 -- name: shared_battle
 SELECT s.battle_id FROM shares AS s WHERE s.token = $1
 
--- name: insert_secret
-INSERT INTO secrets (purpose, secret) VALUES ($1::TEXT, $2::TEXT) ON CONFLICT DO NOTHING
-
--- name: secret
-SELECT s.secret FROM secrets AS s WHERE s.purpose = $1
-
 -- name: exported_answers
 -- In any order: their texts together may be larger than memory.
 SELECT c.completion_id, c.status, answer_text(c.document) FROM completions AS c
@@ -549,3 +543,9 @@ SELECT
     coalesce(sum(CASE WHEN a.voter = $1 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION,
     coalesce(sum(CASE WHEN a.address = $2 THEN coalesce(a.cost_usd, a.expected_usd) END), 0)::DOUBLE PRECISION
 FROM admissions AS a WHERE a.admitted_at >= $3::TIMESTAMP
+
+-- name: insert_secret
+INSERT INTO secrets (purpose, secret) VALUES ($1::TEXT, $2::TEXT) ON CONFLICT DO NOTHING
+
+-- name: secret
+SELECT s.secret FROM secrets AS s WHERE s.purpose = $1

@@ -14,6 +14,7 @@ from arena.battle import Arena, current
 from arena.casting import REASONS, WHY_UNRATED, explain
 from arena.display import as_html, as_label
 from arena.errors import ArenaError
+from arena.moderation import WITHHELD
 from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
@@ -148,7 +149,9 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
         elif round_.mode == "direct":
             pass
         elif round_.ended and not round_.votable:
-            st.html('<p class="verdict">One of the two models could not answer, so this battle does not count.</p>')
+            withheld = any(side.completion and side.completion.finish_reason == WITHHELD for side in round_.sides)
+            why = "An answer is not shown" if withheld else "One of the two models could not answer"
+            st.html(f'<p class="verdict">{why}, so this battle does not count.</p>')
             if round_.mode == "blind":
                 with st.container(horizontal=True, horizontal_alignment="center"):
                     st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))

@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from arena import battle
+from arena.garbage import set_modules_aside
 from arena.voters import COOKIE, voter_of
 
 MARK = Path(__file__).parent / "mark.svg"
@@ -16,6 +17,7 @@ def open_page(title: str) -> None:
     st.set_page_config(page_title=title, page_icon=str(MARK), layout="wide", initial_sidebar_state="collapsed")
     st.logo(str(MARK), size="large")
     st.html(f"<style>{STYLE}</style>")
+    set_modules_aside()
 
 
 def voter_id() -> str:

@@ -66,13 +66,13 @@ def test_a_store_that_cannot_be_written_is_503_with_the_reason_and_no_path(
     client: TestClient, arena: Arena, monkeypatch: pytest.MonkeyPatch
 ):
     def full(*steps: Any) -> None:
-        raise ArenaError(f"{arena.store.path}: no space left on device")
+        raise ArenaError(f"{arena.store.file}: no space left on device")
 
     monkeypatch.setattr(arena.store, "run", full)
     answer = client.get("/healthz")
     assert answer.status_code == 503 and answer.json()["status"] == "down"
     assert answer.json()["reasons"] == ["the store takes no votes: a write failed (see the log)"]
-    assert str(arena.store.path) not in answer.text
+    assert str(arena.store.file) not in answer.text
 
 
 def test_a_writer_that_hangs_is_told_without_more_threads_behind_it(client: TestClient, arena: Arena, monkeypatch: pytest.MonkeyPatch):
