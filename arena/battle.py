@@ -29,7 +29,7 @@ from arena.settings import Mode, load_settings
 from arena.store import Store
 from arena.votes import Winner, new_id, now
 from serving.completion import Message, Request
-from serving.documents import read_document
+from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -37,7 +37,7 @@ from serving.recorded import holds
 __all__ = ["Arena", "Round", "Side", "contenders", "current", "open_arena"]
 
 log = logging.getLogger("arena")
-_KEPT_ROUNDS = 2_000
+_KEPT_ROUNDS, _KEPT_VOTED = 2_000, 100
 
 
 class Arena:
@@ -86,7 +86,7 @@ class Arena:
             log.error("endpoints not read again: %s", error)
         try:
             path = self.results / "pairing.yaml"
-            self.stated = read_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = reread_document(path, Policy) if path.exists() else UNIFORM
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
@@ -279,9 +279,11 @@ class Arena:
         return [endpoint for endpoint in self.endpoints.values() if endpoint.wire == "recorded"]
 
     def _forget_old_rounds(self) -> None:
-        # Ended rounds live on in the store; the oldest leave memory first.
-        ended = [battle_id for battle_id, round_ in list(self.rounds.items()) if round_.ended]
-        for battle_id in ended[: max(len(self.rounds) - _KEPT_ROUNDS, 0)]:
+        # Ended rounds live on in the store; the oldest leave memory first, and those that were voted on long before those that may yet be.
+        rounds = list(self.rounds.items())
+        voted = [battle_id for battle_id, round_ in rounds if round_.voted]
+        ended = [battle_id for battle_id, round_ in rounds if round_.ended]
+        for battle_id in voted[:-_KEPT_VOTED] + ended[: max(len(rounds) - _KEPT_ROUNDS, 0)]:
             self.rounds.pop(battle_id, None)
 
 

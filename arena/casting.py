@@ -70,6 +70,7 @@ def cast(store: Store, round_: Round, voter_id: str, winner: Winner, *, token: s
         if stored:
             metrics.vote_stored(winner, rated=vote.rated)
         round_.tokens.clear()
+        round_.voted = True
         return stored
 
 

@@ -93,8 +93,11 @@ def locate(database: str | None, results: Path) -> Location:
     return Path(database)
 
 
-def open_database(location: Location, *, create: bool) -> Database:
-    """The database, its schema brought up to date. Raises StoreInUse, StoreUnreachable, or ArenaError for one that is none of ours."""
+def open_database(location: Location, *, create: bool, threads: int | None = None) -> Database:
+    """The database, its schema brought up to date; `threads` bounds those of DuckDB.
+
+    Raises StoreInUse, StoreUnreachable, or ArenaError for one that is none of ours.
+    """
     if isinstance(location, str) and _URL.match(location):
         from arena.postgres import Postgres
 
@@ -105,7 +108,7 @@ def open_database(location: Location, *, create: bool) -> Database:
         )
     from arena.duckdb_file import DuckFile
 
-    return DuckFile(Path(location), create=create)
+    return DuckFile(Path(location), create=create, threads=threads)
 
 
 def schema_files(dialect: Dialect) -> list[SchemaFile]:

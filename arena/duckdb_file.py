@@ -37,13 +37,13 @@ WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'sch
 class DuckFile:
     """A Database (arena/database.py). Raises StoreInUse when another process holds the file, ArenaError when it cannot be opened."""
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, threads: int | None = None) -> None:
         if not create and not path.exists():
             raise ArenaError(f"{path}: no votes yet: vote with 'arena up', or bring some in with 'arena import'")
-        self.path, self.name, self.closed = path, str(path), False
+        self.path, self.name, self.closed, self._threads = path, str(path), False, threads
         self._gate = threading.Condition()
         self._busy = 0
-        self._root: duckdb.DuckDBPyConnection | None = _open(path)
+        self._root: duckdb.DuckDBPyConnection | None = _open(path, threads)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -110,7 +110,7 @@ class DuckFile:
             if self.closed:
                 raise ArenaError(f"{self.path} is closed: open a new Store")
             if self._root is None:
-                self._root = _open(self.path)
+                self._root = _open(self.path, self._threads)
             root = self._root
             self._busy += 1
         try:
@@ -150,14 +150,14 @@ class DuckFile:
                 self._root = None
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, threads: int | None) -> duckdb.DuckDBPyConnection:
     for place in (path, path.parent):
         if place.exists() and not os.access(place, os.W_OK):
             what = "the file" if place == path else f"the folder {place}"
             raise StoreUnwritable(f"{path}: no vote can be stored here: {what} is read-only; make it writable, or use another --database")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(path)
+        connection = duckdb.connect(path, config={} if threads is None else {"threads": threads})
     except (duckdb.Error, OSError) as error:
         if "lock" in str(error):
             holder = re.search(r"PID (\d+)", str(error))

@@ -94,6 +94,7 @@ class Round:
     parent_battle_id: str | None = None
     resumed: bool = False  # asked again by a process that found it unfinished
     tokens: list[str] = field(default_factory=list)
+    voted: bool = False  # here, by this process
     gate: threading.RLock = field(default_factory=threading.RLock)
 
     @property

@@ -76,6 +76,8 @@ def serve(
     from arena.battle import Arena, open_arena
     from arena.deletion import routes as deletion_routes
     from arena.deletion import tidied
+    from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
+    from arena.garbage import collect_sparingly
     from arena.headers import SafeHeaders
     from arena.health import Health
     from arena.importers import seed_demo
@@ -88,7 +90,8 @@ def serve(
     from serving.command import say
     from serving.listening import claim_port
 
-    with claim_port(host, port) as listener, Store(database) as store:
+    with claim_port(host, port) as listener, Store(database, threads=1) as store:
+        # One thread: a vote is too small to be shared out, and a second one that stood by took two fifths of the CPU.
         if demo and (seeded := seed_demo(store)):
             say(f"seeded {store.name} with {seeded:,} votes (LLMFAO, CC BY 4.0)")
         own = secrets.token_urlsafe(32)
@@ -104,12 +107,13 @@ def serve(
             for key, value in OPTIONS.items():
                 config.set_option(key, value)
             config.set_option("server.port", listener.getsockname()[1])
-            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret)]
+            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret), Middleware(OnlyWhatPagesSend)]
             own_routes = [
                 *Health(arena).routes(),
                 *routes(snapshots, accepted),
                 *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
             ]
+            collect_sparingly()
             application = streamlit.App(
                 script, routes=own_routes, middleware=middleware, on_script_error=tell, secrets=streamlit_secrets(arena.settings, secret)
             )
@@ -119,8 +123,9 @@ def serve(
             # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
             signal.signal(signal.SIGTERM, _leave)
             proxies = list(arena.settings.trusted_proxies)
-            configuration = uvicorn.Config(
-                application, log_level="warning", ws="websockets-sansio", proxy_headers=bool(proxies), forwarded_allow_ips=proxies
-            )
+            options: dict[str, Any] = {
+                "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
+                "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
+            }  # fmt: skip
             with announced(database, local_address(listener), own):
-                uvicorn.Server(configuration).run(sockets=[listener])
+                uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from serving.documents import Noun, read_document
+from serving.documents import Noun, reread_document
 
 Mode = Literal["blind", "side_by_side", "direct"]
 Pace = Literal["natural", "matched", "hidden"]
@@ -193,4 +193,4 @@ def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:
 def load_settings(results: Path) -> Settings:
     """The settings of the arena whose results lie here. Raises DocumentError for a file that does not fit."""
     path = results / "arena.yaml"
-    return read_document(path, Settings) if path.exists() else Settings()
+    return reread_document(path, Settings) if path.exists() else Settings()

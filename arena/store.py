@@ -52,8 +52,8 @@ class Store:
     Raises StoreInUse when another process holds the file, StoreUnreachable when the server is away, ArenaError when it cannot be opened.
     """
 
-    def __init__(self, location: Location, *, create: bool = True) -> None:
-        self._database = open_database(location, create=create)
+    def __init__(self, location: Location, *, create: bool = True, threads: int | None = None) -> None:
+        self._database = open_database(location, create=create, threads=threads)
         self.name = self._database.name
         self.file = location if isinstance(location, Path) else None
         self._writer = Writer(self._database)

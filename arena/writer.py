@@ -25,6 +25,7 @@ Step = tuple[str, list[Any]]  # a statement's name and its parameters
 
 # A group commit stops growing here, so that nobody waits for an endless one.
 _GROUP = 256
+_MANY = 1000
 
 
 @dataclass
@@ -147,6 +148,9 @@ def _insert(execute: Execute, rows: Work) -> set[str]:
                 execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
     if new := sorted(written & {row[0] for row in ordered}):
         execute(statements()["insert_labels"], [new])
+        if len(new) >= _MANY:
+            # PostgreSQL plans by what it knows of the tables: nothing of those filled in this transaction.
+            execute("ANALYZE")
         execute(statements()["insert_ballots"], [new])
     for name, parameters in rows.steps:
         execute(statements()[name], parameters)

@@ -7,6 +7,7 @@ Every room's YAML (endpoints, suites, recipes) comes in through here, so that a 
 
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -45,6 +46,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_document(path: Path, model: type[AnyModel]) -> AnyModel:
     """The YAML file as `model`. Raises DocumentError (file, key, value, remedy) for the first thing that does not fit."""
     return parse_document(read_yaml(path), model, where=str(path))
+
+
+def reread_document(path: Path, model: type[AnyModel]) -> AnyModel:
+    """As `read_document`, for a file that is asked for again and again: parsed once until it changes. The model must be frozen."""
+    document: AnyModel = _parsed(path, model, stamp(path))
+    return document
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """What differs when the file does: inode, size and time; empty when there is no file (which its reader then says)."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, model: type[AnyModel], stamp: tuple[int, ...]) -> AnyModel:
+    return read_document(path, model)
 
 
 def parse_document(values: Any, model: type[AnyModel], *, where: str) -> AnyModel:

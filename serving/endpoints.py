@@ -9,12 +9,13 @@ in results/prices.yaml (serving/overrides.py).
 import os
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from serving.documents import Noun, parse_document, read_yaml, write_text_atomically
+from serving.documents import Noun, parse_document, read_yaml, reread_document, stamp, write_text_atomically
 from serving.errors import DocumentError, MissingKey, UnknownEndpoint, did_you_mean
 
 HERE = Path(__file__).parent
@@ -138,7 +139,7 @@ def load_endpoints(results: Path | None = None) -> dict[str, Endpoint]:
             found[endpoint.id] = endpoint
     if results is not None:
         for path in sorted((results / "endpoints").glob("*.yaml")):
-            endpoint = _resolve(read_yaml(path), path)
+            endpoint = _anchor(reread_document(path, Endpoint), path)
             found[endpoint.id] = endpoint
     if extra := os.environ.get("BAKEOFF_CATALOGUE"):
         found |= {endpoint.id: endpoint for endpoint in load_catalogue(Path(extra))}
@@ -148,7 +149,12 @@ def load_endpoints(results: Path | None = None) -> dict[str, Endpoint]:
 
 
 def load_catalogue(path: Path) -> tuple[Endpoint, ...]:
-    """The endpoints of one catalogue file; recordings are relative to the file."""
+    """The endpoints of one catalogue file; recordings are relative to the file. Parsed once until the file changes."""
+    return _catalogue(path, stamp(path))
+
+
+@lru_cache(maxsize=256)
+def _catalogue(path: Path, stamp: tuple[int, ...]) -> tuple[Endpoint, ...]:
     content = read_yaml(path)
     defaults, entries = content.get("defaults") or {}, content.get("endpoints")
     if isinstance(defaults, dict) and isinstance(entries, list):
@@ -184,10 +190,6 @@ def register(endpoint: Endpoint, results: Path) -> Path:
 def unregister(endpoint_id: str, results: Path) -> None:
     """Remove results/endpoints/<id>.yaml; nothing happens when there is none."""
     (results / "endpoints" / f"{endpoint_id}.yaml").unlink(missing_ok=True)
-
-
-def _resolve(values: dict[str, Any], path: Path) -> Endpoint:
-    return _anchor(parse_document(values, Endpoint, where=str(path)), path)
 
 
 def _anchor(endpoint: Endpoint, path: Path) -> Endpoint:

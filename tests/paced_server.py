@@ -112,7 +112,7 @@ class Server:
         return told
 
     def script(self, head: bytes, body: bytes) -> tuple[Script, str]:
-        """What to answer to this request, and the name it gave itself (`user`, or the header X-Request-Id)."""
+        """What to answer to this request, and the name it gave itself (`user`, a prompt's first word, or X-Request-Id)."""
         target = head.split(b" ", 2)[1]
         if target.startswith(b"/stats"):
             return json_script(self.clear() if head.startswith(b"DELETE") else self.stats(b"requests=1" in target)), "stats"
@@ -143,7 +143,9 @@ class Server:
         content = " ".join(str(message.get("content")) for message in request.get("messages") or ()) or str(request.get("prompt", ""))
         usage = bool((request.get("stream_options") or {}).get("include_usage"))
         asked = Asked(chat, bool(request.get("stream")), usage, max(len(content.split()), 1))
-        return pace, asked, str(request.get("user") or ""), script_of(pace, asked)
+        # Who cannot set `user` may begin the prompt with a name: "#17 Tell me a story".
+        name = str(request.get("user") or "") or (content.split()[0] if content.startswith("#") else "")
+        return pace, asked, name, script_of(pace, asked)
 
 
 _PARTS = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0))

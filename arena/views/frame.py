@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from arena import battle
+from arena.garbage import set_modules_aside
 from arena.login import voter_of_claims
 from arena.voters import COOKIE, voter_of
 
@@ -17,6 +18,7 @@ def open_page(title: str) -> None:
     st.set_page_config(page_title=title, page_icon=str(MARK), layout="wide", initial_sidebar_state="collapsed")
     st.logo(str(MARK), size="large")
     st.html(f"<style>{STYLE}</style>")
+    set_modules_aside()
 
 
 def signed_in() -> str | None:

@@ -176,9 +176,9 @@ def test_step_up_is_benjamini_and_hochbergs():
     assert (step_up(p) <= 0.05).sum() == 4 and step_up(p[::-1])[-1] == pytest.approx(0.0015)
 
 
-def test_flagged_votes_are_kept_unrated_and_come_back(tmp_path: Path):
+def test_flagged_votes_are_kept_unrated_and_come_back(database: Path | str):
     request = Request.user("Who are you?")
-    with Store(tmp_path / "arena.duckdb") as store:
+    with Store(database) as store:
         for number, text in enumerate(("I am ChatGPT.", "Nobody.")):
             battle = Battle(battle_id=f"b{number}", created_at=None, messages=request.messages, model_a="a", model_b="b")
             pair = (Completion(endpoint="a", request=request, text=text), Completion(endpoint="b", request=request, text="A friend."))

@@ -219,3 +219,15 @@ def test_memory_keeps_no_more_rounds_than_it_is_told(results: Path, monkeypatch:
         assert len(arena.rounds) <= 3
         assert arena.find(rounds[0].battle_id, "v").votable
         assert all(not side.pieces for side in rounds[-1].sides)
+
+
+def test_a_battle_that_was_voted_on_leaves_memory_before_one_that_may_yet_be(results: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("arena.battle._KEPT_VOTED", 1)
+    with two(results, ANSWER, ANSWER), arena_in(results) as arena:
+        open_one, *voted = [ended(arena.start("Why?", "v")) for _ in range(4)]
+        form = arena.vote_form(open_one, "v")
+        for round_ in voted:
+            arena.vote(round_, "v", "tie", token=arena.vote_form(round_, "v"))
+        ended(arena.start("Why?", "v"))
+        assert [one.battle_id in arena.rounds for one in (open_one, *voted)] == [True, False, False, True]
+        assert arena.vote(open_one, "v", "model_a", token=form)

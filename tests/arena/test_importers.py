@@ -22,8 +22,8 @@ needs_original = pytest.mark.skipif(not ORIGINAL.is_dir(), reason="the original 
 
 
 @pytest.fixture
-def store(database: Path | str):
-    with Store(database) as opened:
+def store(tmp_path: Path):
+    with Store(tmp_path / "arena.duckdb") as opened:
         yield opened
 
 

@@ -60,8 +60,8 @@ def test_a_battle_without_a_verdict_is_no_vote(file: Path):
     assert judges_of(file) == ["gpt-4"] and len(read_votes(file)) == 18
 
 
-def test_imported_judgments_are_kept_and_do_not_move_the_leaderboard(tmp_path: Path, file: Path):
-    with Store(tmp_path / "arena.duckdb") as store:
+def test_imported_judgments_are_kept_and_do_not_move_the_leaderboard(database: Path | str, file: Path):
+    with Store(database) as store:
         assert store.save_all(read_records(file, "judgments")) == 18
         assert store.save_all(read_records(file, "judgments")) == 0
         assert store.counts() == (18, 18, 0) and store.outcomes() == []

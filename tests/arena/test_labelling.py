@@ -21,8 +21,8 @@ FUNNY = 'funny: {ask: "Does it ask for humour?"}\n'
 
 
 @pytest.fixture
-def house(results: Path) -> Path:
-    with Store(results / "arena.duckdb") as store:
+def house(results: Path, database: Path | str) -> Path:
+    with Store(database) as store:
         store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
     (results / "categories.yaml").write_text(FUNNY)
     return results
@@ -32,8 +32,8 @@ def about_jokes(body: dict[str, Any]) -> list[bytes]:
     return sse("Yes." if "joke" in body["messages"][-1]["content"] else "no")
 
 
-def test_prompts_are_asked_once_and_make_a_board_of_their_own(house: Path) -> None:
-    with ModelServer(about_jokes) as server, Store(house / "arena.duckdb") as store:
+def test_prompts_are_asked_once_and_make_a_board_of_their_own(house: Path, database: Path | str) -> None:
+    with ModelServer(about_jokes) as server, Store(database) as store:
         found = label(store, server.endpoint("judge"), "funny", questions(house)["funny"])
         asked = len(server.requests)
         assert asked == found.counts["yes"] + found.counts["no"] == 13, "LLMFAO has thirteen prompts"
@@ -46,11 +46,11 @@ def test_prompts_are_asked_once_and_make_a_board_of_their_own(house: Path) -> No
     assert 0 < len(board) < len(everything)
 
 
-def test_what_is_not_a_plain_verdict_labels_nothing(house: Path) -> None:
-    with ModelServer(sse("Yes and no")) as server, Store(house / "arena.duckdb") as store:
+def test_what_is_not_a_plain_verdict_labels_nothing(house: Path, database: Path | str) -> None:
+    with ModelServer(sse("Yes and no")) as server, Store(database) as store:
         found = label(store, server.endpoint("judge"), "funny", "?", limit=5)
         assert (found.counts["unparsed"], len(store.unjudged("funny")), store.n_judged("funny")) == (5, 13, 0)
-    with ModelServer(problem("400 Bad Request", "no")) as server, Store(house / "arena.duckdb") as store:
+    with ModelServer(problem("400 Bad Request", "no")) as server, Store(database) as store:
         assert label(store, server.endpoint("judge"), "funny", "?", limit=3).counts == {"failed": 3}
 
 
@@ -69,9 +69,9 @@ def test_verdicts_are_never_guessed(text: str, verdict: str) -> None:
     assert verdict_of(Completion(endpoint="j", request=Request.user("?"), text=text, finish_reason="stop")) == verdict
 
 
-def test_from_the_command_line(house: Path) -> None:
+def test_from_the_command_line(house: Path, database: Path | str) -> None:
     def arena(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "arena.cli", *arguments, "--results", str(house)]
+        command = [sys.executable, "-m", "arena.cli", *arguments, "--results", str(house), "--database", str(database)]
         return subprocess.run(command, capture_output=True, text=True)
 
     early = arena("leaderboard", "--category", "funny")

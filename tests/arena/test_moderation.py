@@ -9,7 +9,6 @@ import pytest
 from fights import ANSWER, arena_in, ended, text_of, two
 from model_server import CUT, ModelServer, http, problem, sse
 
-from arena.display import Growing
 from arena.errors import ArenaError
 from arena.moderation import Unmoderated, verdict_of
 from arena.settings import load_settings
@@ -73,8 +72,8 @@ def test_a_flagged_answer_is_withheld_whichever_side_gave_it(results: Path, styl
             assert len(guard.requests) == 3
             assert not round_.votable and {side.model for side in round_.sides if not side.answered} == bad
             for side in round_.sides:
-                shown = body(round_, side, Growing(), revealed=False, pace="natural", slow_s=10)
-                assert ("goes against the rules" in shown) == (side.model in bad) and "BAD" not in shown
+                text, note = body(round_, side, revealed=False, pace="natural", slow_s=10)
+                assert ("goes against the rules" in note) == (side.model in bad) and "BAD" not in text + note
             kept = {completion.endpoint: completion for completion in arena.store.completions_of(round_.battle_id) or ()}
             for name in bad:
                 assert (kept[name].status, kept[name].text, kept[name].finish_reason) == ("filtered", "", "moderation")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def fight_in_the_app(prompt: str, prefer: str) -> tuple[list[str], dict[str, str
     app.text_area[0].input(prompt)
     next(button for button in app.button if button.label == "Start the battle").click().run()
     assert not app.exception, app.exception
-    texts = [markdown.value for markdown in app.markdown if markdown.value][-2:]
+    answers = [element.proto.body for element in app.get("html") if 'class="answer"' in element.proto.body][-2:]
+    texts = [unescape(re.sub("<[^>]*>", "", answer)) for answer in answers]
     winner = next((side for side, text in zip(("model_a", "model_b"), texts, strict=True) if prefer in text), "tie")
     app.button(key=f"live-{winner}").click().run()
     assert not app.exception, app.exception

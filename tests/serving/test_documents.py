@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.documents import read_document, write_text_atomically
-from serving.endpoints import Catalogue
+from serving.documents import read_document, reread_document, write_text_atomically
+from serving.endpoints import Catalogue, load_catalogue
 from serving.errors import DocumentError
 
 GOOD = "endpoints:\n- {id: a, wire: openai, model: m, base_url: 'http://127.0.0.1:1/v1'"
@@ -49,3 +49,19 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path):
     with pytest.raises(UnicodeEncodeError):
         write_text_atomically(path, "new \ud800")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_parsed_once_until_it_changes_and_an_error_is_told_each_time(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text(GOOD + "}")
+    first = reread_document(path, Catalogue)
+    assert reread_document(path, Catalogue) is first and load_catalogue(path)[0] is load_catalogue(path)[0]
+    write_text_atomically(path, GOOD.replace("id: a", "id: b") + "}")
+    assert reread_document(path, Catalogue).endpoints[0].id == load_catalogue(path)[0].id == "b"
+    path.write_text("- a")
+    for _ in range(2):
+        with pytest.raises(DocumentError, match="must hold"):
+            reread_document(path, Catalogue)
+    path.unlink()
+    with pytest.raises(DocumentError, match="no such file"):
+        load_catalogue(path)
