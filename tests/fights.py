@@ -12,6 +12,7 @@ from pathlib import Path
 from model_server import ModelServer, Script, sse
 
 from arena.battle import Arena, Round, open_arena
+from arena.database import Location
 from arena.store import Store
 from serving.endpoints import register
 
@@ -19,8 +20,11 @@ ANSWER = sse("one ", "two ", usage=(5, 2))
 
 
 @contextmanager
-def arena_in(results: Path) -> Iterator[Arena]:
-    with Store(results / "a.duckdb") as store, open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena:
+def arena_in(results: Path, database: Location | None = None) -> Iterator[Arena]:
+    with (
+        Store(database or results / "a.duckdb") as store,
+        open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena,
+    ):
         yield arena
 
 

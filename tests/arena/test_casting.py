@@ -15,8 +15,8 @@ from serving.endpoints import register
 
 
 @pytest.fixture
-def arena(results: Path) -> Iterator[Arena]:
-    with two(results, ANSWER, ANSWER), arena_in(results) as opened:
+def arena(results: Path, database: Path | str) -> Iterator[Arena]:
+    with two(results, ANSWER, ANSWER), arena_in(results, database) as opened:
         yield opened
 
 

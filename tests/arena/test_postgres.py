@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from postgres_server import PostgresServer
 
 from arena.categories import rule, rules
-from arena.database import migrate, schema_files
+from arena.database import migrate, schema_files, statements
 from arena.errors import ArenaError
 from arena.importers import SHIPPED_VOTES, read_records
 from arena.ratings import Method, rate
@@ -110,6 +110,17 @@ def test_an_answers_style_is_counted_alike(counting: tuple[duckdb.DuckDBPyConnec
     asked = f"SELECT {counts} FROM (SELECT answer_text(d) AS t FROM (SELECT unnest($1::TEXT[]) AS d) AS x) AS y"
     duck, shared = counting
     assert duck.execute(asked, [documents]).fetchall() == shared.execute(asked, [documents]).fetchall()
+
+
+@pytest.mark.parametrize("name", sorted(statements()))
+def test_every_statement_is_understood_by_both(counting: tuple[duckdb.DuckDBPyConnection, psycopg.Connection], name: str):
+    duck, shared = counting
+    text = statements()[name] + (" GROUP BY s.model_a, s.model_b, s.winner" if name == "ballots_counted" else "")
+    if name not in ("secret", "insert_secret"):
+        duck.execute(f"PREPARE {name}_asked AS {text}")
+    if name not in ("unjudged", "prompt_keys"):  # asked of DuckDB (arena/lens.py)
+        with shared.transaction():
+            shared.execute(f"PREPARE {name}_asked AS {text}", prepare=False)
 
 
 def test_a_schema_file_is_one_text_or_has_its_twin():
