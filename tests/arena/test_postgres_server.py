@@ -144,3 +144,18 @@ def test_votes_are_synchronous_whatever_the_server_says(postgres: PostgresServer
     postgres.execute("postgres", f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
     with Store(url) as store:
         assert store._database.write(lambda execute: execute("SHOW synchronous_commit")) == [("on",)]
+
+
+def test_a_full_disk_of_the_server_refuses_votes_and_loses_none(postgres: PostgresServer, url: str):
+    name = url.rpartition("/")[2]
+    full = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'"
+    with Store(url) as store:
+        first, second = fought(store), fought(store)
+        assert store.save_vote(first)
+        postgres.execute(name, f"CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {full}; END $$")
+        postgres.execute(name, "CREATE TRIGGER no_room BEFORE INSERT ON votes FOR EACH ROW EXECUTE FUNCTION no_room()")
+        with pytest.raises(StoreUnwritable, match=r"\*\*\*@.*: nothing can be stored: could not extend file: No space left on device$"):
+            store.save_vote(second)
+        assert store.count_votes() == 1
+        postgres.execute(name, "DROP TRIGGER no_room ON votes")
+        assert store.save_vote(second) and store.count_votes() == 2

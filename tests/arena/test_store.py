@@ -1,6 +1,5 @@
 """What was acknowledged is on disk, a bad vote cannot be stored, and the first vote on a battle stands."""
 
-import signal
 import subprocess
 import sys
 import threading
@@ -272,48 +271,6 @@ def test_a_second_process_is_told_who_holds_the_file(path: Path):
         holder.communicate()
     with Store(path) as store:
         assert store.count_votes() == 0
-
-
-VOTE = """
-import sys, threading
-from pathlib import Path
-from arena.store import Store
-from arena.votes import Battle, Vote, new_id
-from serving.completion import Completion, Request
-
-asked = Request.user("x")
-pair = (Completion(endpoint="left", request=asked, text="l" * 2000), Completion(endpoint="right", request=asked, text="r"))
-store = Store(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]))
-told = threading.Lock()
-
-def cast():
-    while True:
-        battle = Battle(battle_id=new_id(), created_at=None, messages=asked.messages, model_a="left", model_b="right")
-        store.save_battle(battle, pair)
-        assert store.save_vote(Vote(vote_id=new_id(), battle_id=battle.battle_id, voter_id=None, winner="tie", voted_at=None))
-        with told:
-            sys.stdout.write(battle.battle_id + "\\n")
-            sys.stdout.flush()
-
-for _ in range(8):
-    threading.Thread(target=cast, daemon=True).start()
-threading.Event().wait()
-"""
-
-
-def test_acknowledged_votes_survive_kill_9(database: Location):
-    acknowledged: list[str] = []
-    for enough in (1, 40, 120):
-        voter = subprocess.Popen([sys.executable, "-c", VOTE, str(database)], stdout=subprocess.PIPE, text=True)
-        heard = [voter.stdout.readline().strip() for _ in range(enough)]
-        voter.send_signal(signal.SIGKILL)
-        rest = voter.communicate()[0]
-        # The last line may have been cut by the kill; what is whole was acknowledged.
-        acknowledged += heard + [line.strip() for line in rest.splitlines(keepends=True) if line.endswith("\n")]
-        with Store(database) as store:
-            assert all(store.vote_of(battle_id) is not None for battle_id in acknowledged)
-            assert store.count_votes() >= len(acknowledged)
-    assert len(acknowledged) >= 161
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path):
