@@ -29,6 +29,8 @@ from serving.errors import BakeoffError
 log = logging.getLogger("arena")
 # An endpoint that failed is not drawn for this long, doubled with each failure in a row.
 _REST_S, _LONGEST_REST_S = 30.0, 1800.0
+# Two answers that end within this time are stored by one write; the first of others is kept while the second is still being written.
+_TOGETHER_S = 1.0
 
 
 class Asking:
@@ -91,7 +93,15 @@ class Asking:
 
     async def _fight(self, round_: Round) -> None:
         turn = round_.turn
-        await asyncio.gather(*(self._answer(round_, side) for side in turn.sides if side.completion is None))
+        answers = {asyncio.create_task(self._answer(round_, side)): side for side in turn.sides if side.completion is None}
+        if answers:
+            ended, writing = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            if writing:
+                _, writing = await asyncio.wait(writing, timeout=_TOGETHER_S)
+            if writing:
+                for answer in ended:
+                    await self._keep(round_, answers[answer])
+            await asyncio.gather(*answers)
         try:
             await asyncio.to_thread(conversations.finish, self.store, round_)
         except BakeoffError:
@@ -120,11 +130,12 @@ class Asking:
         if (rule := self._settings_of().moderation) is not None and rule.answers:
             completion = await moderation.checked_answer(rule, self._moderator_of(), completion, self._client)
         side.end(completion)
-        if any(other.completion is None for other in round_.sides):
-            try:
-                await asyncio.to_thread(conversations.keep_answer, self.store, round_, side)
-            except BakeoffError:
-                log.exception("an answer of battle %s could not be stored before the battle's end", round_.battle_id)
+
+    async def _keep(self, round_: Round, side: Side) -> None:
+        try:
+            await asyncio.to_thread(conversations.keep_answer, self.store, round_, side)
+        except BakeoffError:
+            log.exception("an answer of battle %s could not be stored before the battle's end", round_.battle_id)
 
     async def _ask(self, side: Side, request: Request) -> Completion:
         endpoint = self._endpoint_of(side.model)

@@ -114,7 +114,11 @@ class Watch:
         self.first_ns: dict[tuple[int, ...], int] = {}
 
     def __call__(self, page: Page, message: Any) -> None:
-        if message.WhichOneof("type") == "delta" and ">w0" in message.delta.new_element.html.body:
+        if message.WhichOneof("type") != "delta":
+            return
+        element = message.delta.new_element
+        # Older checkouts leave the Markdown to the browser.
+        if ">w0" in element.html.body or element.markdown.body.startswith("w0"):
             # The path up to the column: left or right, whatever lies below.
             self.first_ns.setdefault(tuple(message.metadata.delta_path)[:3], time.perf_counter_ns())
 

@@ -136,6 +136,7 @@ class Page:
                 max_size=None,
                 ping_interval=None,
                 close_timeout=2,
+                open_timeout=60,
                 proxy=None,
             )
         except Exception as error:

@@ -76,8 +76,8 @@ def _ask(arena: Arena, voter: str) -> None:
             )
             limits = arena.settings.limits
             st.caption(f"Up to {limits.prompt_characters:,} characters and {limits.turns} turns.")
-            if st.form_submit_button("Start the battle" if mode != "direct" else "Start the chat", type="primary"):
-                _start(arena, voter, str(st.session_state.prompt), mode, models)
+            label = "Start the battle" if mode != "direct" else "Start the chat"
+            st.form_submit_button(label, type="primary", on_click=_start, args=(arena, voter, None, mode, models))
     if arena.prompts:
         _offer(arena, voter, mode, models)
     elif len(arena.live()) < 2:
@@ -91,13 +91,15 @@ def _ask(arena: Arena, voter: str) -> None:
 def _offer(arena: Arena, voter: str, mode: Mode, models: list[str]) -> None:
     lead = "Or pick a recorded prompt" if len(arena.live()) >= 2 else "Pick a prompt"
     st.html(f'<p class="note">{lead}: {arena.recorded_count()} real models answered these {len(arena.prompts)}, and were recorded.</p>')
-    if st.button("Surprise me", key="surprise", icon=":material/casino:"):
-        _start(arena, voter, secrets.choice(arena.prompts).text, mode, models)
+    chance = secrets.choice(arena.prompts).text
+    st.button("Surprise me", key="surprise", icon=":material/casino:", on_click=_start, args=(arena, voter, chance, mode, models))
     with st.container(key="prompts"):
         for prompt in arena.prompts:
             label, icon = as_label(_short(prompt.text)), ICONS.get(prompt.type)
-            if st.button(label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch"):
-                _start(arena, voter, prompt.text, mode, models)
+            st.button(
+                label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch",
+                on_click=_start, args=(arena, voter, prompt.text, mode, models),
+            )  # fmt: skip
 
 
 def _mode(arena: Arena) -> tuple[Mode, list[str]]:
@@ -119,14 +121,17 @@ def _mode(arena: Arena) -> tuple[Mode, list[str]]:
     return mode, [name for name in pair if name]
 
 
-def _start(arena: Arena, voter: str, prompt: str, mode: Mode, models: list[str]) -> None:
+def _start(arena: Arena, voter: str, prompt: str | None, mode: Mode, models: list[str]) -> None:
+    # Before the page is drawn, not in the middle of it: one run less. Without a prompt, the one that was typed.
+    if not entrance.may_begin(arena, voter):
+        return
+    asked = str(st.session_state.prompt) if prompt is None else prompt
     try:
-        round_ = arena.start(prompt, voter, mode=mode, models=models, address=st.context.ip_address)
+        round_ = arena.start(asked, voter, mode=mode, models=models, address=st.context.ip_address)
     except ArenaError as error:
         st.session_state.problem = str(error)
     else:
         st.query_params["battle"] = round_.battle_id
-    st.rerun()
 
 
 def _again(arena: Arena, round_: Round, voter: str) -> None:

@@ -24,6 +24,15 @@ def passed(arena: Arena, voter: str) -> bool:
     return False
 
 
+def may_begin(arena: Arena, voter: str) -> bool:
+    """The same without a word on the page."""
+    login = arena.settings.login
+    if login is not None and login.required and not frame.signed_in():
+        return False
+    terms = terms_of(arena.settings, arena.results)
+    return terms is None or accepted(arena.store, voter, terms)
+
+
 def offered() -> bool:
     """Whether there are terms to show in the menu."""
     try:

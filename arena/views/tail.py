@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 # How often an answer moves on the screen, and how often a side that shows nothing yet is looked at.
-TICK_S = 0.12
+TICK_S = 0.16
 LOOK_S = 0.04
 # Each page that looks on adds this to everybody's tick: at forty pages the screen moves five times a second.
 TICK_PER_PAGE_S = 0.005

@@ -115,7 +115,8 @@ def test_a_long_answer_grows_on_the_page_and_ends_whole(tmp_path: Path):
             await page.until(Page.can_ask)
             seen.clear()
             await page.ask("Tell me everything")
-            await page.until(Page.votable)
+            # The answers are drawn after the buttons.
+            await page.until(lambda page: page.votable() and page.finished == page.run)
             left, right = page.texts()
             assert _squeezed(left) == _squeezed(right) == _squeezed(text)
 
