@@ -42,13 +42,22 @@ SELECT t.completion_id, word_count(t.content), header_count(t.content), list_cou
 FROM texts AS t
 ON CONFLICT DO NOTHING
 
+-- name: behind
+-- The last vote that has a ballot, and how many have none yet.
+WITH last AS (SELECT coalesce(max(s.vote_order), 0) AS vote_order FROM ballots AS s)
+SELECT (SELECT vote_order FROM last), count(*) FROM votes AS v WHERE v.vote_order > (SELECT vote_order FROM last)
+
+-- name: analyze
+-- PostgreSQL plans by what it knows of tables: of those that were just filled, nothing.
+ANALYZE
+
 -- name: insert_labels
--- The labels of the votes in $1 that have no number yet.
+-- The labels that have no number yet of the votes that have no ballot. $1, the last that had one, lets the planner know that they are few.
 INSERT INTO labels (kind, label, code)
 WITH written AS (
     SELECT b.model_a, b.model_b, v.voter_id, prompt_label(b.prompt_id, b.messages) AS prompt
     FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
-    WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+    WHERE v.vote_order > $1::BIGINT AND v.vote_order > (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s)
 ), named AS (
     SELECT 'model' AS kind, model_a AS label FROM written
     UNION SELECT 'model', model_b FROM written
@@ -57,11 +66,12 @@ WITH written AS (
 )
 SELECT
     n.kind, n.label,
-    (SELECT coalesce(max(k.code), -1) FROM labels AS k WHERE k.kind = n.kind) + row_number() OVER (PARTITION BY n.kind ORDER BY n.label)
+    (SELECT coalesce(max(k.code), -1) FROM labels AS k WHERE k.kind = n.kind) + row_number() OVER (PARTITION BY n.kind ORDER BY n.label COLLATE "C")
 FROM named AS n
 WHERE NOT EXISTS (SELECT 1 FROM labels AS known WHERE known.kind = n.kind AND known.label = n.label)
 
 -- name: insert_ballots
+-- Of the votes that have none; $1 as above.
 INSERT INTO ballots
 SELECT
     v.vote_order, ma.code, mb.code, CASE v.winner WHEN 'model_a' THEN 0 WHEN 'model_b' THEN 1 WHEN 'tie' THEN 2 ELSE 3 END,
@@ -75,7 +85,7 @@ LEFT JOIN labels AS vo ON vo.kind = 'voter' AND vo.label = v.voter_id
 LEFT JOIN labels AS pr ON pr.kind = 'prompt' AND pr.label = prompt_label(b.prompt_id, b.messages)
 LEFT JOIN styles AS sa ON sa.completion_id = b.completion_a
 LEFT JOIN styles AS sb ON sb.completion_id = b.completion_b
-WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+WHERE v.vote_order > $1::BIGINT AND v.vote_order > (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s)
 ORDER BY v.vote_order
 
 -- name: labels
