@@ -69,13 +69,13 @@ class Deletion:
 def forget(store: "Store", voter_id: str, *, results: Path, dry_run: bool = False) -> Deletion:
     """Remove this voter's data from the store. Raises UnknownVoter when nobody of this id was here."""
     battles, votes, chats = (_ids(store, f"{what}_to_forget", voter_id) for what in ("battles", "votes", "chats"))
-    if not battles and not votes and not chats:
+    if not battles and not votes and not chats and not store.rows("acceptances_of", voter_id):
         raise UnknownVoter(f"nobody with the id '{voter_id}' was here: the id is the voter_id of 'arena export --format votes'")
     datasets, trainings = lineage(results, frozenset(votes))
     n_answers = int(store.rows("answers_to_forget", [*battles, *chats])[0][0])
     deletion = Deletion("voter", len(battles) + len(chats), len(votes), n_answers, datasets, trainings, (*battles, *chats))
     if not dry_run:
-        steps = [(name, [voter_id]) for name in ("forget_cast_by", "forget_ballot_voter", "forget_voter_label")]
+        steps = [(name, [voter_id]) for name in ("forget_cast_by", "forget_ballot_voter", "forget_voter_label", "forget_acceptances")]
         _replace(store, battles, [*steps, _record(deletion)], chats=chats, keep_voter=False)
     return deletion
 

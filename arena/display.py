@@ -22,6 +22,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline, image
 from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 
 # What is nested deeper, or longer or has more brackets in one paragraph, is shown as plain text: parsing it could take minutes.
 _DEEPEST, _LONGEST, _BRACKETS = 40, 8_000, 100
@@ -35,10 +36,11 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 @lru_cache(maxsize=64)
-def as_html(text: str) -> str:
+def as_html(text: str, *, breaks: bool = True) -> str:
     """`text` read as Markdown, as HTML in one <div>: no image, no raw HTML, no script, no attribute that the text could choose but a
-    link's address."""
-    return _wrapped(_render(_parse(_clean(text))))
+    link's address. Without `breaks` a line that ends goes on in the next one, as in a file that was wrapped by hand.
+    """
+    return _wrapped(_render(_parse(_clean(text)), breaks=breaks))
 
 
 class Growing:
@@ -104,9 +106,9 @@ def _plain(text: str) -> Token:
     return Token("long_text", "", 0, content=text)
 
 
-def _render(tokens: Sequence[Token]) -> str:
+def _render(tokens: Sequence[Token], *, breaks: bool = True) -> str:
     markdown = _markdown()
-    return str(markdown.renderer.render(tokens, markdown.options, {}))
+    return str(markdown.renderer.render(tokens, OptionsDict({**markdown.options, "breaks": breaks}), {}))  # type: ignore[typeddict-item]
 
 
 def _wrapped(html: str) -> str:

@@ -81,8 +81,10 @@ def serve(
     from arena.headers import SafeHeaders
     from arena.health import Health
     from arena.importers import seed_demo
+    from arena.login import streamlit_secrets
     from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
+    from arena.terms import terms_of
     from arena.views.trouble import tell
     from arena.voters import VoterCookie
     from serving.command import say
@@ -96,6 +98,7 @@ def serve(
         accepted = tokens(results, own)
         secret = store.secret()
         arena = Arena(store, results=results, demo=demo, speed=speed or (DEMO_SPEED if demo else 1.0), secret=secret)
+        terms_of(arena.settings, results)
         snapshots = Snapshots(store)
         with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
             import streamlit
@@ -111,7 +114,9 @@ def serve(
                 *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
             ]
             collect_sparingly()
-            application = streamlit.App(script, routes=own_routes, middleware=middleware, on_script_error=tell)
+            application = streamlit.App(
+                script, routes=own_routes, middleware=middleware, on_script_error=tell, secrets=streamlit_secrets(arena.settings, secret)
+            )
             say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
             for line in announce:
                 say(line)

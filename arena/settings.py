@@ -10,6 +10,7 @@ A key that no code reads is refused. Who fights whom is another file's matter: r
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -67,6 +68,40 @@ class Moderation(Noun):
     on_error: Literal["allow", "refuse"] = "refuse"
 
 
+class Login(Noun):
+    """Sign in through OpenID Connect (arena/login.py); `provider` is its name on the button, `required` keeps others from voting."""
+
+    server_metadata_url: str
+    redirect_uri: str
+    client_id_env: str = Field(min_length=1)
+    client_secret_env: str = Field(min_length=1)
+    required: bool = False
+    provider: str = Field(default="your account", min_length=1)
+    scope: str | None = None
+
+    @field_validator("server_metadata_url", "redirect_uri")
+    @classmethod
+    def _is_safe(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
+            raise ValueError(f"'{url}' is not https:// (http:// only on this machine)")
+        return url
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _leads_back(cls, url: str) -> str:
+        if not urlsplit(url).path.endswith("/oauth2callback"):
+            raise ValueError(f"'{url}' must be the arena's own address and end with /oauth2callback")
+        return url
+
+    @field_validator("scope")
+    @classmethod
+    def _names_the_person(cls, scope: str | None) -> str | None:
+        if scope is not None and "openid" not in scope.split():
+            raise ValueError("the scope must contain openid")
+        return scope
+
+
 class Metrics(Noun):
     """Who may read /metrics: whoever sends the token that the environment variable `token_env` holds, or asks from one of `addresses`."""
 
@@ -121,8 +156,9 @@ class Settings(Noun):
 
     `pace` is how answers come to the screen: as they arrive (natural), both at the speed of the slower one (matched), or at once when both
     have ended (hidden), so that speed does not tell who answers. `slow_notice_s` without a word,
-    and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default. `trusted_proxies` are the
-    addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed; read when the arena starts.
+    and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default. `terms` is a Markdown
+    file beside it, or `default`. `trusted_proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed;
+    they and `login` are read when the arena starts.
     """
 
     pace: Pace = "natural"
@@ -131,6 +167,8 @@ class Settings(Noun):
     limits: Limits = Limits()
     budgets: Budgets = Budgets()
     moderation: Moderation | None = None
+    login: Login | None = None
+    terms: str | None = Field(default=None, min_length=1)
     trusted_proxies: tuple[str, ...] = ()
     metrics: Metrics | None = None
     admin: Admin | None = None

@@ -559,3 +559,12 @@ INSERT INTO secrets (purpose, secret) VALUES ($1::TEXT, $2::TEXT) ON CONFLICT DO
 
 -- name: secret
 SELECT s.secret FROM secrets AS s WHERE s.purpose = $1
+
+-- name: insert_acceptance
+INSERT INTO acceptances (voter_id, terms, accepted_at) VALUES ($1::TEXT, $2::TEXT, $3::TIMESTAMP) ON CONFLICT DO NOTHING
+
+-- name: acceptances_of
+SELECT a.terms, a.accepted_at FROM acceptances AS a WHERE a.voter_id = $1
+
+-- name: forget_acceptances
+DELETE FROM acceptances WHERE voter_id = $1::TEXT

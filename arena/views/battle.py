@@ -18,7 +18,7 @@ from arena.moderation import WITHHELD
 from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
-from arena.views import frame
+from arena.views import entrance, frame
 from arena.views.tail import tail
 from arena.votes import Vote, Winner
 
@@ -61,6 +61,8 @@ def _ask(arena: Arena, voter: str) -> None:
     frame.heading("Which answer is better?", "Two models answer blind, side by side. You vote; then you learn who they were.")
     if problem := st.session_state.pop("problem", None):
         st.error(problem)
+    if not entrance.passed(arena, voter):
+        return
     mode, models = _mode(arena)
     if len(arena.live()) >= 2:
         with st.form("ask", border=False):

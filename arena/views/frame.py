@@ -6,6 +6,7 @@ import streamlit as st
 
 from arena import battle
 from arena.garbage import set_modules_aside
+from arena.login import voter_of_claims
 from arena.voters import COOKIE, voter_of
 
 MARK = Path(__file__).parent / "mark.svg"
@@ -20,8 +21,16 @@ def open_page(title: str) -> None:
     set_modules_aside()
 
 
+def signed_in() -> str | None:
+    """The voter id of the person who is signed in; None for nobody, and where the arena knows no login."""
+    arena = battle.current()
+    return voter_of_claims(st.user.to_dict(), arena.secret) if arena.settings.login is not None else None
+
+
 def voter_id() -> str:
-    """The voter of this browser: the id in the signed cookie, or one for this session where cookies are refused."""
+    """The voter: the person who is signed in, else this browser's id in its signed cookie, or one for this session without cookies."""
+    if (person := signed_in()) is not None:
+        return person
     known = voter_of(st.context.cookies.get(COOKIE), battle.current().secret)
     if known is not None:
         return known

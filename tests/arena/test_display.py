@@ -71,6 +71,10 @@ def test_prose_reads_as_it_was_written(answer: str):
     assert not {tag for tag, _ in seen.tags} - {"div", "p", "br", "em"}
 
 
+def test_a_file_that_was_wrapped_by_hand_runs_on():
+    assert "<br" in as_html("one\ntwo") and "<br" not in as_html("one\ntwo", breaks=False)
+
+
 def test_markdown_means_what_it_means():
     html = as_html(
         "# H\n\n*e* **s** ~~d~~ `c <b>`\n\n- a\n- b\n\n1. x\n\n> q\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n---\n\n```py\nx = 1 < 2\n```"

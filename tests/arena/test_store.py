@@ -325,7 +325,8 @@ def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
         store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
         now_written = store.ballots(columns=True)
     with duckdb.connect(path) as connection:
-        ours = "ballots labels styles flags ledger judged turns answers chats shares decisions heartbeats deletions admissions".split()
+        ours = "ballots labels styles flags ledger judged turns answers chats shares".split()
+        ours += "decisions heartbeats deletions admissions acceptances".split()
         for table in ours:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE votes DROP COLUMN unrated_reason")

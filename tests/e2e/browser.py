@@ -30,9 +30,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def house(room: str, *options: str, results: Path, patience_s: float = 60) -> Iterator[str]:
+def house(room: str, *options: str, results: Path, patience_s: float = 60, port: int | None = None) -> Iterator[str]:
     """`arena up` or `dashboards up` as a user starts it; its address once it answers; stopped with SIGTERM, which must end it cleanly."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", f"{room}.cli", "up", *options, "--port", str(port), "--results", str(results)]
     log = results.parent / f"{room}-{port}.log"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -16,6 +16,7 @@ from evals.load.plan import Load, Shape
 from evals.load.turns import Part
 from serving.endpoints import Endpoint
 
+pytestmark = pytest.mark.alone
 SHORT = Shape(input_tokens=20, output_tokens=8)
 
 
