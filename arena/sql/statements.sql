@@ -95,25 +95,25 @@ SELECT label, code FROM labels WHERE kind = 'model'
 -- The rated votes; $1 is one voter's id, or NULL for everybody.
 SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_by_voter
 SELECT s.model_a, s.model_b, s.winner, s.voter
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_counted
 SELECT s.model_a, s.model_b, s.winner, count(*) AS votes
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_with_columns
 SELECT s.*
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: tallies
