@@ -3,7 +3,8 @@
     python benchmarks/votes.py                                          # DuckDB, in a folder of its own
     python benchmarks/votes.py --database postgresql://user@host/empty  # PostgreSQL; writes into that database
     python benchmarks/votes.py --clients 64 --seconds 20 --json votes.json
-    python benchmarks/votes.py --priority                               # as root: before everybody else, on one core
+    python benchmarks/votes.py --one-core                               # what a core does: Python's lock does not travel between two
+    python benchmarks/votes.py --one-core --priority                    # as root, where others use the machine too: before everybody else
 
 The battles, with two answers of their own each, lie in the store before the clock starts; a client sends a vote, waits for its
 acknowledgement, and sends the next. What a vote writes besides itself (its numbers in ballots, new labels) is in the figure. Clients are
@@ -106,11 +107,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--seconds", type=float, default=5.0, help="per number of clients")
     parser.add_argument("--battles", type=int, default=30_000, help="the most votes that one round can take")
-    parser.add_argument("--priority", action="store_true", help="as root: real-time scheduling on one core")
+    parser.add_argument("--one-core", action="store_true", help="keep store and clients on one core")
+    parser.add_argument("--priority", action="store_true", help="as root: before everybody else (real-time scheduling)")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    if asked.priority:
+    if asked.one_core:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if asked.priority:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
     # One thread for DuckDB, as the arena opens it.
     with tempfile.TemporaryDirectory(prefix="bakeoff-votes-") as folder, Store(locate(asked.database, Path(folder)), threads=1) as store:

@@ -21,10 +21,13 @@ SELECT
 ON CONFLICT DO NOTHING
 RETURNING battle_id
 
+-- name: last_vote
+SELECT coalesce(max(vote_order), 0) FROM votes
+
 -- name: insert_votes
 INSERT INTO votes (vote_id, battle_id, vote_order, voter_id, winner, reasons, voted_at, dwell_s, rated, source, unrated_reason)
 SELECT
-    unnest($1::TEXT[]), unnest($2::TEXT[]), (SELECT coalesce(max(vote_order), 0) FROM votes) + unnest($3::BIGINT[]),
+    unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::BIGINT[]),
     unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::TEXT[]), unnest($7::TIMESTAMP[]),
     unnest($8::DOUBLE PRECISION[]), unnest($9::BOOLEAN[]), unnest($10::TEXT[]), unnest($11::TEXT[])
 ON CONFLICT DO NOTHING
