@@ -39,7 +39,7 @@ def battles(store: Store, number: int) -> list[tuple[str, str]]:
     draw, made = random.Random(1), []
     words = ["scattering", "light", "**sky**", "blue", "because", "wavelength", "the", "of", "\n- ", "\n## "]
     for start in range(0, number, _AT_ONCE):
-        work, known = Work(), {}
+        work = Work()
         for place in range(start, min(start + _AT_ONCE, number)):
             models = [f"model {n}" for n in draw.sample(range(MODELS), 2)]
             asked = Request.user(f"Question {draw.randrange(number)}: why is the sky blue?")
@@ -51,9 +51,11 @@ def battles(store: Store, number: int) -> list[tuple[str, str]]:
                 battle_id=new_id(), created_at=now(), messages=asked.messages or (), model_a=models[0], model_b=models[1], voter_id=voter,
                 pairing_probability=1 / MODELS,
             )  # fmt: skip
-            work.add(battle, (left, right), known)
+            work.add(battle, (left, right), {})
             made.append((battle.battle_id, voter))
         store._writer.submit(work)
+    # As PostgreSQL's autovacuum does within a minute.
+    store.run(("analyze", []))
     return made
 
 
