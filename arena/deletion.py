@@ -128,6 +128,7 @@ def _replace(store: "Store", battles: list[str], more: list[tuple[str, list[Any]
 
     Killed in between, the old ones have no vote left and are found again the next time.
     """
+    store.write_ballots()
     fresh = [new_id() for _ in battles]
     # The others find their rows by the messages of the old battles.
     steps: list[tuple[str, list[Any]]] = [("forget_answers", [[*battles, *chats]]), ("forget_judged", [store.prompt_keys(battles)])]

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _READERS = 8  # connections of one process for reading; PostgreSQL allows 100 in all by default
 _PATIENCE_S = 5.0  # a server that restarts is waited for
 _RETRIES = 5
+# A process that is stopped or cut off in mid-transaction does not hold the lock for ever; a million unrated votes fit into a hash table,
+# without which NOT IN compares each with each.
+_SETTINGS = "SET idle_in_transaction_session_timeout = '60s'; SET work_mem = '64MB'"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('bakeoff arena'), hashtext(current_schema()))"
 
 
@@ -195,8 +198,7 @@ class Postgres:
                 # A vote is acknowledged once it is on disk, whatever the server's default.
                 if _execute(connection, "SHOW synchronous_commit") == [("off",)]:
                     connection.execute("SET synchronous_commit = on")
-                # A process that is stopped or cut off in mid-transaction does not hold the lock for ever.
-                connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+                connection.execute(_SETTINGS)
                 return connection
             except psycopg.Error as error:
                 if time.monotonic() >= deadline_s:

@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from arena.database import Location, open_database, statements
+from arena.errors import StoreUnwritable
 from arena.ledger import Entry
 from arena.rows import Row, battle_of, completion_row, vote_of, vote_row
 from arena.votes import Battle, Outcome, Tally, Vote
-from arena.writer import Pair, Step, Work, Writer, utc
+from arena.writer import Pair, Step, Work, Writer, ballot_steps, log, utc
 from serving.completion import Completion
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ class Store:
         """
         from arena.ballots import ballots_from_columns
 
+        self.write_ballots()
         name = "ballots_counted" if counted else "ballots_with_columns" if columns else "ballots_by_voter" if by_voter else "ballots"
         sql, parameters = statements()[name], [voter]
         if where is not None:
@@ -240,8 +242,17 @@ class Store:
         """The rows of a statement, some thousands at a time: for what does not fit into memory."""
         return self._database.stream(statements()[name], parameters)
 
+    def write_ballots(self) -> None:
+        """Write the ballots of votes that have none yet (arena/writer.py says why some have not)."""
+        if steps := ballot_steps(self._database):
+            try:
+                self.run(*steps)
+            except StoreUnwritable as error:
+                log.warning("the newest votes are not counted: %s", error)
+
     def write_tables(self, folder: Path) -> list[str]:
         """Every table as a Parquet file in `folder`, all as of one moment; returns their names."""
+        self.write_ballots()
         return self._database.write_tables(folder)
 
     def secret(self) -> str:

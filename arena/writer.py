@@ -3,15 +3,19 @@
     writer = Writer(database)
     writer.submit(Work(votes={vote.vote_id: vote_row(vote)}))     # the ids that are new, once they are on disk
 
-What cannot be committed together is committed one by one, so that only the culprit's caller hears of it.
+What cannot be committed together is committed one by one, so that only the culprit's caller hears of it. What ratings read of votes (their
+ballots, all of it found in other tables) is not written with each, which would take three times as long, but for a thousand at once; and
+before anybody reads it, by `ballot_steps`.
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from arena.database import Database, Execute, statements
@@ -20,12 +24,13 @@ from arena.rows import Row, battle_row, completion_row
 from arena.votes import Battle
 from serving.completion import Completion
 
+log = logging.getLogger("arena")
 Pair = tuple[Completion, Completion]
 Step = tuple[str, list[Any]]  # a statement's name and its parameters
 
 # A group commit stops growing here, so that nobody waits for an endless one.
 _GROUP = 256
-_MANY = 1000
+_BALLOTS = 1_000
 
 
 @dataclass
@@ -55,6 +60,7 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self.database, self.closed = database, False
+        self._behind = 0  # votes of this process without a ballot, roughly
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="arena-writer", daemon=True)
@@ -92,14 +98,15 @@ class Writer:
                     break
             last = group[-1] is None
             self._settle([work for work in group if work is not None])
+            if self._behind >= _BALLOTS or (last and self._behind):
+                self._write_ballots()
 
     def _settle(self, group: Sequence[Work]) -> None:
         """Commit the group; when it cannot be, each of it alone, so that only the culprit's caller hears of it."""
         if not group:
             return
         try:
-            rows = _joined(group)
-            written = self.database.write(lambda execute: _insert(execute, rows))
+            written = self._commit(_joined(group))
         except (StoreUnreachable, StoreUnwritable) as error:
             # It is nobody's fault, and would be the same for each alone.
             for work in group:
@@ -115,7 +122,33 @@ class Writer:
                 # An id that two callers wrote belongs to the first.
                 mine = written & (work.battles.keys() | work.votes.keys())
                 written -= mine
+                self._behind += len(mine & work.votes.keys())
                 work.done.set_result(mine)
+
+    def _commit(self, rows: Work) -> set[str]:
+        try:
+            return self.database.write(lambda execute: _insert(execute, rows, fresh=True))
+        except (StoreUnreachable, StoreUnwritable):
+            raise
+        except ArenaError:
+            # Something was there already, or is wrong.
+            return self.database.write(lambda execute: _insert(execute, rows, fresh=False))
+
+    def _write_ballots(self) -> None:
+        try:
+            self._behind = 0
+            steps = ballot_steps(self.database)
+            self._commit(Work(steps=steps))
+        except ArenaError as error:
+            # No vote waits for it, and whoever reads ballots asks again.
+            log.warning("ballots are written later: %s", error)
+
+
+def ballot_steps(database: Database) -> list[Step]:
+    """What is to be run so that every vote has a ballot; nothing when all have."""
+    last, missing = database.read(statements()["behind"])[0]
+    analyze: list[Step] = [("analyze", [])] if missing > 5 * _BALLOTS else []
+    return [("insert_labels", [last]), *analyze, ("insert_ballots", [last])] if missing else []
 
 
 def _joined(group: Sequence[Work]) -> Work:
@@ -135,26 +168,30 @@ def _joined(group: Sequence[Work]) -> Work:
     return joined
 
 
-def _insert(execute: Execute, rows: Work) -> set[str]:
-    """Write the rows, and what is kept of them in styles, labels and ballots; returns the ids of battles and votes that are new."""
-    ordered = [(*row[:2], number, *row[2:]) for number, row in enumerate(rows.votes.values(), start=1)]
+def _insert(execute: Execute, rows: Work, *, fresh: bool) -> set[str]:
+    """Write the rows, and the styles of answers; returns the ids of battles and votes that are new.
+
+    `fresh` rows are believed to be new: ON CONFLICT doubles what an insert costs DuckDB. Of one that is not, the database says so.
+    """
+    last = execute(statements()["last_vote"])[0][0] if rows.votes else 0
+    ordered = [(*row[:2], number, *row[2:]) for number, row in enumerate(rows.votes.values(), start=last + 1)]
     inserts = (("insert_completions", rows.completions.values()), ("insert_battles", rows.battles.values()), ("insert_votes", ordered))
     written: set[str] = set()
     for name, values in inserts:
         if values:
             columns = [list(column) for column in zip(*values, strict=True)]
-            written.update(key for (key,) in execute(statements()[name], columns))
+            believed = fresh and name != "insert_completions"
+            written.update(key for (key,) in execute(_fresh(name) if believed else statements()[name], columns))
             if name == "insert_completions":
                 execute(statements()["insert_styles"], [columns[0], columns[3], columns[5]])
-    if new := sorted(written & {row[0] for row in ordered}):
-        execute(statements()["insert_labels"], [new])
-        if len(new) >= _MANY:
-            # PostgreSQL plans by what it knows of the tables: nothing of those filled in this transaction.
-            execute("ANALYZE")
-        execute(statements()["insert_ballots"], [new])
     for name, parameters in rows.steps:
         execute(statements()[name], parameters)
     return written
+
+
+@cache
+def _fresh(name: str) -> str:
+    return statements()[name].replace("ON CONFLICT DO NOTHING\n", "")
 
 
 def utc(moment: datetime) -> datetime:

@@ -21,10 +21,13 @@ SELECT
 ON CONFLICT DO NOTHING
 RETURNING battle_id
 
+-- name: last_vote
+SELECT coalesce(max(vote_order), 0) FROM votes
+
 -- name: insert_votes
 INSERT INTO votes (vote_id, battle_id, vote_order, voter_id, winner, reasons, voted_at, dwell_s, rated, source, unrated_reason)
 SELECT
-    unnest($1::TEXT[]), unnest($2::TEXT[]), (SELECT coalesce(max(vote_order), 0) FROM votes) + unnest($3::BIGINT[]),
+    unnest($1::TEXT[]), unnest($2::TEXT[]), unnest($3::BIGINT[]),
     unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::TEXT[]), unnest($7::TIMESTAMP[]),
     unnest($8::DOUBLE PRECISION[]), unnest($9::BOOLEAN[]), unnest($10::TEXT[]), unnest($11::TEXT[])
 ON CONFLICT DO NOTHING
@@ -42,13 +45,22 @@ SELECT t.completion_id, word_count(t.content), header_count(t.content), list_cou
 FROM texts AS t
 ON CONFLICT DO NOTHING
 
+-- name: behind
+-- The last vote that has a ballot, and how many have none yet.
+WITH last AS (SELECT coalesce(max(s.vote_order), 0) AS vote_order FROM ballots AS s)
+SELECT (SELECT vote_order FROM last), count(*) FROM votes AS v WHERE v.vote_order > (SELECT vote_order FROM last)
+
+-- name: analyze
+-- PostgreSQL plans by what it knows of tables: of those that were just filled, nothing.
+ANALYZE
+
 -- name: insert_labels
--- The labels of the votes in $1 that have no number yet.
+-- The labels that have no number yet of the votes that have no ballot. $1, the last that had one, lets the planner know that they are few.
 INSERT INTO labels (kind, label, code)
 WITH written AS (
     SELECT b.model_a, b.model_b, v.voter_id, prompt_label(b.prompt_id, b.messages) AS prompt
     FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
-    WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+    WHERE v.vote_order > $1::BIGINT AND v.vote_order > (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s)
 ), named AS (
     SELECT 'model' AS kind, model_a AS label FROM written
     UNION SELECT 'model', model_b FROM written
@@ -57,11 +69,12 @@ WITH written AS (
 )
 SELECT
     n.kind, n.label,
-    (SELECT coalesce(max(k.code), -1) FROM labels AS k WHERE k.kind = n.kind) + row_number() OVER (PARTITION BY n.kind ORDER BY n.label)
+    (SELECT coalesce(max(k.code), -1) FROM labels AS k WHERE k.kind = n.kind) + row_number() OVER (PARTITION BY n.kind ORDER BY n.label COLLATE "C")
 FROM named AS n
 WHERE NOT EXISTS (SELECT 1 FROM labels AS known WHERE known.kind = n.kind AND known.label = n.label)
 
 -- name: insert_ballots
+-- Of the votes that have none; $1 as above.
 INSERT INTO ballots
 SELECT
     v.vote_order, ma.code, mb.code, CASE v.winner WHEN 'model_a' THEN 0 WHEN 'model_b' THEN 1 WHEN 'tie' THEN 2 ELSE 3 END,
@@ -75,7 +88,7 @@ LEFT JOIN labels AS vo ON vo.kind = 'voter' AND vo.label = v.voter_id
 LEFT JOIN labels AS pr ON pr.kind = 'prompt' AND pr.label = prompt_label(b.prompt_id, b.messages)
 LEFT JOIN styles AS sa ON sa.completion_id = b.completion_a
 LEFT JOIN styles AS sb ON sb.completion_id = b.completion_b
-WHERE v.vote_id IN (SELECT unnest($1::TEXT[]))
+WHERE v.vote_order > $1::BIGINT AND v.vote_order > (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s)
 ORDER BY v.vote_order
 
 -- name: labels
@@ -85,25 +98,25 @@ SELECT label, code FROM labels WHERE kind = 'model'
 -- The rated votes; $1 is one voter's id, or NULL for everybody.
 SELECT s.vote_order, s.model_a, s.model_b, s.winner, s.voter, s.prompt
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_by_voter
 SELECT s.model_a, s.model_b, s.winner, s.voter
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_counted
 SELECT s.model_a, s.model_b, s.winner, count(*) AS votes
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: ballots_with_columns
 SELECT s.*
 FROM ballots AS s
-WHERE NOT EXISTS (SELECT 1 FROM votes AS u WHERE u.vote_order = s.vote_order AND NOT u.rated)
+WHERE s.vote_order NOT IN (SELECT u.vote_order FROM votes AS u WHERE NOT u.rated)
 AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
 
 -- name: tallies

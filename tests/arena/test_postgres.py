@@ -112,7 +112,7 @@ def test_an_answers_style_is_counted_alike(counting: tuple[duckdb.DuckDBPyConnec
     assert duck.execute(asked, [documents]).fetchall() == shared.execute(asked, [documents]).fetchall()
 
 
-@pytest.mark.parametrize("name", sorted(statements()))
+@pytest.mark.parametrize("name", sorted(statements().keys() - {"analyze"}))
 def test_every_statement_is_understood_by_both(counting: tuple[duckdb.DuckDBPyConnection, psycopg.Connection], name: str):
     duck, shared = counting
     text = statements()[name] + (" GROUP BY s.model_a, s.model_b, s.winner" if name == "ballots_counted" else "")

@@ -11,9 +11,10 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from ballot_box import fought
 
 from arena.database import Location
-from arena.errors import ArenaError, StoreInUse, UnknownBattle
+from arena.errors import ArenaError, StoreInUse, StoreUnwritable, UnknownBattle
 from arena.importers import SHIPPED_VOTES, read_records
 from arena.store import Record, Store
 from arena.votes import Battle, Tally, Vote, new_id, now
@@ -337,3 +338,49 @@ def test_votes_from_before_the_ballots_are_taken_over(tmp_path: Path):
         taken_over = store.ballots(columns=True)
     assert taken_over.models == now_written.models and (taken_over.cells() == now_written.cells()).all()
     assert all((taken_over.columns[name] == now_written.columns[name]).all() for name in ("tokens", "headers", "lists", "bold"))
+
+
+def n_ballots(store: Store) -> int:
+    return int(store._database.read("SELECT count(*) FROM ballots")[0][0])
+
+
+def test_ballots_are_written_before_anybody_reads_them(database: Location):
+    with Store(database) as store:
+        votes = [fought(store, f"voter {number % 3}") for number in range(12)]
+        assert all(map(store.save_vote, votes)) and n_ballots(store) == 0
+        with ThreadPoolExecutor(8) as pool:
+            read = list(pool.map(lambda _: store.ballots(), range(8)))
+        assert {len(one) for one in read} == {12} and n_ballots(store) == 12, "none twice"
+        assert store.save_vote(fought(store, "voter 4")) and len(store.ballots(voter="voter 4")) == 1
+        assert store.save_vote(fought(store)) and n_ballots(store) == 13
+    with Store(database) as again:
+        assert n_ballots(again) == 14, "closing leaves none behind"
+
+
+def test_ballots_do_not_fall_a_thousand_votes_behind(store: Store):
+    store.save_all([Record(one := battle(), None, vote(one.battle_id)) for _ in range(1000)])
+    store.run()  # what follows it has waited for the writer
+    assert n_ballots(store) == 1000
+
+
+def test_a_full_disk_does_not_keep_the_board_from_being_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    first, second = fought(store), fought(store)
+    assert store.save_vote(first) and len(store.ballots()) == 1 and store.save_vote(second)
+
+    def full(work: object) -> None:
+        raise StoreUnwritable("nothing can be stored")
+
+    monkeypatch.setattr(store._database, "write", full)
+    assert len(store.ballots()) == 1 and "the newest votes are not counted: nothing can be stored" in caplog.text
+    monkeypatch.undo()
+    assert len(store.ballots()) == 2
+
+
+def test_a_vote_that_was_there_already_does_not_cost_its_neighbours_theirs(store: Store):
+    votes = [fought(store) for _ in range(20)]
+    assert store.save_vote(votes[7])
+    with ThreadPoolExecutor(20) as pool:
+        stored = list(pool.map(store.save_vote, votes))
+    assert stored == [number != 7 for number in range(20)] and store.count_votes() == 20
