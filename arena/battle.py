@@ -187,16 +187,21 @@ class Arena:
         """
         if not battle_id:
             return None
-        with self._finding:
-            if (round_ := self.rounds.get(battle_id)) is None:
-                round_ = conversations.load(self.store, battle_id)
-                if round_ is None or round_.voter_id != voter_id:
-                    return None
-                self.rounds[battle_id] = round_
-                if not round_.ended:
-                    round_.resumed = True
-                    self.asking.begin(round_)
-        return round_ if round_.voter_id == voter_id else None
+        if (round_ := self.rounds.get(battle_id)) is None:
+            # One page at a time takes a battle up; those whose battle is in memory do not wait for the store.
+            with self._finding:
+                round_ = self.rounds.get(battle_id) or self._take_up(battle_id, voter_id)
+        return round_ if round_ is not None and round_.voter_id == voter_id else None
+
+    def _take_up(self, battle_id: str, voter_id: str) -> Round | None:
+        round_ = conversations.load(self.store, battle_id)
+        if round_ is None or round_.voter_id != voter_id:
+            return None
+        self.rounds[battle_id] = round_
+        if not round_.ended:
+            round_.resumed = True
+            self.asking.begin(round_)
+        return round_
 
     def shared(self, token: str) -> Round | None:
         """The finished battle that its voter shared under this token, for anybody to read."""

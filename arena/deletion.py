@@ -111,7 +111,7 @@ def _remove(store: "Store", cause: Cause, which: str, before: datetime) -> Delet
         part = Deletion(
             cause,
             len(group),
-            0 if cause == "abandoned" else sum(store.vote_of(battle_id) is not None for battle_id in group),
+            0 if cause == "abandoned" else int(store.rows("votes_on", group)[0][0]),
             int(store.rows("answers_to_forget", group)[0][0]),
         )
         _replace(store, group, [_record(part)], keep_voter=cause == "retention")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 5
 _STREAMED = 5_000
+_COUNTED = "(SELECT * FROM votes WHERE vote_order <= (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s))"
 _TABLES = """
 SELECT table_name FROM information_schema.tables
 WHERE table_schema = 'main' AND table_type = 'BASE TABLE' AND table_name <> 'schema_version' ORDER BY table_name
@@ -196,12 +197,16 @@ def _commit(cursor: duckdb.DuckDBPyConnection, work: Callable[[Execute], T]) -> 
 
 
 def write_tables(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-    """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names."""
+    """Every table as folder/<table>.parquet, all of one transaction and in bounded memory; returns their names.
+
+    A vote that came in this very moment and has no ballot yet is left to the next snapshot: whoever reads this one can write none.
+    """
     cursor.begin()
     try:
         tables = [name for (name,) in cursor.execute(_TABLES).fetchall()]
         for table in tables:
-            cursor.execute(f'COPY "{table}" TO {_quoted(folder / table)} (FORMAT parquet, COMPRESSION snappy)')
+            rows = _COUNTED if table == "votes" else f'"{table}"'
+            cursor.execute(f"COPY {rows} TO {_quoted(folder / table)} (FORMAT parquet, COMPRESSION snappy)")
     finally:
         cursor.rollback()
     return tables

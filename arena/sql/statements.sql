@@ -398,6 +398,9 @@ ORDER BY b.battle_id
 -- name: votes_to_forget
 SELECT v.vote_id FROM votes AS v WHERE v.voter_id = $1 ORDER BY v.vote_id
 
+-- name: votes_on
+SELECT count(*) FROM votes AS v WHERE v.battle_id IN (SELECT unnest($1::TEXT[]))
+
 -- name: battles_past
 -- Battles with texts that were shown before $1.
 SELECT b.battle_id FROM battles AS b WHERE b.created_at < $1 AND b.messages <> '[]' ORDER BY b.battle_id

@@ -262,7 +262,9 @@ def _go_on(arena: Arena, round_: Round, voter: str) -> None:
 
 
 def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:
-    counted = "the vote is counted" if vote.rated else f"the vote is kept, and not rated: {WHY_UNRATED[vote.unrated_reason or 'leak']}"
+    # Cast as one to be rated, it was kept from counting later: by an audit.
+    why = WHY_UNRATED.get(vote.unrated_reason or "", "an audit keeps it from counting")
+    counted = "the vote is counted" if vote.rated else f"the vote is kept, and not rated: {why}"
     st.html(f'<p class="verdict">{VERDICT[vote.winner]}. Thank you, {counted}.</p>')
     chosen = st.pills("Why? (optional)", REASONS, selection_mode="multi", default=vote.reasons or None, key=f"why-{round_.battle_id}")
     if tuple(chosen) != vote.reasons:

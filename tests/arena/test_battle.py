@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fights import ended
 from model_server import ModelServer, problem, sse
 
 from arena.battle import Arena, Round, current, open_arena
@@ -19,14 +20,6 @@ from serving.endpoints import register
 def arena(results: Path) -> Iterator[Arena]:
     with Store(results / "arena.duckdb") as store, open_arena(Arena(store, results=results, demo=True, speed=1000, secret="s")) as opened:
         yield opened
-
-
-def ended(round_: Round, patience_s: float = 20) -> Round:
-    limit = time.monotonic() + patience_s
-    while not round_.ended:
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-    return round_
 
 
 def cast(arena: Arena, round_: Round, winner: Winner, voter: str = "v") -> bool:

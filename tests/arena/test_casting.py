@@ -11,6 +11,7 @@ from model_server import ModelServer, sse
 from arena.battle import Arena
 from arena.casting import REASONS, explain
 from arena.errors import ArenaError
+from arena.votes import now
 from serving.endpoints import register
 
 
@@ -90,6 +91,29 @@ def test_an_answer_that_says_who_wrote_it_makes_the_vote_unrated(results: Path):
             assert "leak" in row
             named = ended(arena.start("Are you ChatGPT of OpenAI?", "v"))
             assert named.unrated_reason is None
+
+
+def test_a_voter_is_told_that_an_audit_keeps_the_vote_from_counting(arena: Arena, monkeypatch: pytest.MonkeyPatch):
+    from streamlit.testing.v1 import AppTest
+
+    from arena.views import frame
+
+    def script() -> None:
+        from arena.views import battle
+
+        battle.page()
+
+    round_ = ended(arena.start("Why?", "v"))
+    assert arena.vote(round_, "v", "model_a", token=arena.vote_form(round_, "v"))
+    vote = arena.store.vote_of(round_.battle_id)
+    assert vote is not None
+    arena.store.flag({vote.vote_id: "too_quick"}, now())
+    monkeypatch.setattr(frame, "voter_id", lambda: "v")
+    page = AppTest.from_function(script)
+    page.query_params["battle"] = round_.battle_id
+    page.run(timeout=30)
+    told = [element.proto.body for element in page.get("html") if 'class="verdict"' in element.proto.body]
+    assert not page.exception and len(told) == 1 and "not rated: an audit keeps it from counting" in told[0]
 
 
 def test_a_blind_vote_is_rated_and_its_reasons_are_the_voters_alone(arena: Arena):

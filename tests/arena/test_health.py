@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fights import ended
 from model_server import ModelServer, problem, sse
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from arena.battle import Arena, Round, open_arena
+from arena.battle import Arena, open_arena
 from arena.errors import ArenaError
 from arena.health import Health, Pulse, may_read
 from arena.prompts import recorded_prompts
@@ -33,14 +34,6 @@ def arena(results: Path) -> Iterator[Arena]:
 def client(arena: Arena) -> Iterator[TestClient]:
     with TestClient(Starlette(routes=list(Health(arena).routes()))) as opened:
         yield opened
-
-
-def ended(round_: Round, patience_s: float = 20) -> Round:
-    limit = time.monotonic() + patience_s
-    while not round_.ended:
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-    return round_
 
 
 def test_a_sound_arena_is_ok_and_has_written(client: TestClient, arena: Arena):

@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
+from ballot_box import fought
 from browser import house
 
 from arena.reading import running_arena
@@ -146,6 +148,19 @@ def test_a_file_that_is_held_by_no_arena_is_said_to_be_in_use(tmp_path: Path):
     with Store(tmp_path / "arena.duckdb"):
         (tmp_path / "arena.running").write_text('{"url": "http://127.0.0.1:1", "token": "x", "pid": 999999999}')
         assert "is in use by process" in arena("leaderboard", "--results", tmp_path, code=1).stderr
+
+
+def test_a_vote_that_comes_while_a_snapshot_is_taken_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Store(tmp_path / "arena.duckdb") as store:
+        assert store.save_vote(fought(store)) and len(store.ballots()) == 1 and store.save_vote(fought(store))
+        snapshots = Snapshots(store)
+        with monkeypatch.context() as patch:
+            # The second vote comes after the ballots were brought up to date, and before the tables are written.
+            patch.setattr(store, "write_ballots", lambda: None)
+            early = snapshots.take()
+        for one, n_votes in ((early, 1), (snapshots.take(), 2)):
+            votes, ballots = (pyarrow.parquet.read_table(one.folder / f"{name}.parquet").num_rows for name in ("votes", "ballots"))
+            assert votes == ballots == n_votes
 
 
 def test_a_snapshot_is_of_one_moment_and_old_ones_go(tmp_path: Path):
