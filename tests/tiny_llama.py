@@ -1,13 +1,17 @@
 """A real, tiny Llama made on the spot: weights, byte-level BPE tokenizer, chat template. No hub, about a second.
 
     folder = build_tiny_llama(tmp_path / "base", texts=["words it should have tokens for"])
+    python tests/tiny_llama.py models/tiny --words results/datasets/votes/train.jsonl       # for the tutorial
 
 The chat template marks what is trained with {% generation %} and trains nothing outside it: a newline after the end-of-turn token there
 would take most of a DPO update and none of the text.
 """
 
-from collections.abc import Sequence
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -46,3 +50,30 @@ def build_tiny_llama(path: Path, *, seed: int = 0, texts: Sequence[str] = (), hi
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def words(value: Any) -> Iterator[str]:
+    """Every text inside a JSON value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.endswith("_id"):
+                yield from words(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from words(inner)
+
+
+def main() -> None:
+    """Write a model whose tokens are made of a dataset's words."""
+    parser = ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--words", type=Path, required=True, metavar="JSONL", help="rows whose texts the tokenizer learns from")
+    options = parser.parse_args()
+    rows = [json.loads(line) for line in options.words.read_text(encoding="utf-8").splitlines()]
+    build_tiny_llama(options.folder, texts=[text for row in rows for text in words(row)])
+
+
+if __name__ == "__main__":
+    main()
