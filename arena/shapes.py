@@ -23,10 +23,13 @@ _SAYS = {"model_a": "answer_a", "model_b": "answer_b", "tie": "tie", "both_bad":
 
 
 def rows_of(format: Format, cast: Cast, clean: Clean) -> list[Row]:
-    """The rows of a vote that has both answers; `clean` goes over every text."""
+    """The rows of a vote that has both answers; `clean` goes over every text.
+
+    White space around an answer is left out: no voter saw it, a model would learn it, and many tokenizers join it with the prompt.
+    """
     assert cast.left is not None and cast.right is not None
     prompt = [{"role": turn["role"], "content": clean(turn["content"])} for turn in cast.messages]
-    sides = [(cast.model_a, clean(cast.left.text)), (cast.model_b, clean(cast.right.text))]
+    sides = [(cast.model_a, clean(cast.left.text.strip())), (cast.model_b, clean(cast.right.text.strip()))]
     ids = {"vote_id": cast.vote_id, "battle_id": cast.battle_id}
     if format == "argilla":
         return [_record(cast, prompt, sides)]

@@ -48,7 +48,7 @@ def check(recipe: Recipe, results: Path, *, endpoint: Endpoint | None = None, n_
     warnings = lint(tokenizer, first_prompt, first_answers[0])
     examples: list[Rendered] = []
     lengths: list[int] = []
-    n_trained, lost = 0, Counter[str]()
+    n_trained, n_joined, lost = 0, 0, Counter[str]()
     for name, split in _splits(rows):
         for row in split:
             prompt, answers = parts(row)
@@ -56,9 +56,15 @@ def check(recipe: Recipe, results: Path, *, endpoint: Endpoint | None = None, n_
             if any(sequence.start >= len(sequence.ids) for sequence in tokens):
                 lost[name] += 1
             elif name == "train":
+                n_joined += any(sequence.joined for sequence in tokens)
                 lengths += [len(sequence.ids) for sequence in tokens]
                 n_trained += sum(len(sequence.ids) - sequence.start for sequence in tokens)
                 examples += tokens[:1] if len(examples) < n_examples else []
+    if n_joined:
+        warnings.append(
+            f"{n_joined} of {len(rows.train)} rows begin their answer with what the tokenizer joins with the prompt (white space "
+            "mostly): the model is never asked that way; strip the answers"
+        )
     served = None if endpoint is None else compare_with_server(tokenizer, endpoint, first_prompt)
     expected = estimate(recipe, base, lengths=lengths, n_rows=len(rows.train) - lost["train"])
     return Checked(base, rows, tokenizer, n_cut, dict(lost), lengths, n_trained, examples, warnings, served, expected)

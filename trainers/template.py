@@ -19,18 +19,23 @@ _TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Rendered:
-    """One row as tokens: `ids[start:]` are trained (the answer with its end of turn). `cut` of them lie beyond max_length."""
+    """One row as tokens: `ids[start:]` are trained (the answer with its end of turn). `cut` of them lie beyond max_length.
+
+    `joined`: the tokenizer made one token of the prompt's end and the answer's beginning, which a model that is asked never sees.
+    """
 
     ids: list[int]
     start: int
     cut: int = 0
+    joined: bool = False
 
 
 def rendered(tokenizer: Any, prompt: list[Any], answer: list[Any], *, max_length: int | None = None) -> Rendered:
-    """Tokens of prompt and answer, as TRL makes them. Raises TemplateFault where the prompt's tokens are not the beginning of them."""
+    """Tokens of prompt and answer, as TRL makes them. Raises TemplateFault where the prompt's text is not the beginning of theirs."""
     before = _ids(tokenizer, prompt, True) if prompt else []
     whole = _ids(tokenizer, prompt + answer, False)
-    if whole[: len(before)] != before:
+    joined = whole[: len(before)] != before
+    if joined and not tokenizer.decode(whole).startswith(tokenizer.decode(before)):
         place = next((n for n, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1]), len(whole))
         raise TemplateFault(
             f"the chat template renders the prompt otherwise once an answer follows (token {place}: "
@@ -38,7 +43,7 @@ def rendered(tokenizer: Any, prompt: list[Any], answer: list[Any], *, max_length
             "be told from the prompt; use a template whose generation prompt begins the answer's turn"
         )
     kept = whole if max_length is None else whole[:max_length]
-    return Rendered(kept, min(len(before), len(kept)), len(whole) - len(kept))
+    return Rendered(kept, min(len(before), len(kept)), len(whole) - len(kept), joined)
 
 
 def lint(tokenizer: Any, prompt: list[Any], answer: list[Any]) -> list[str]:

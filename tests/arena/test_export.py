@@ -228,7 +228,7 @@ def test_chosen_is_what_the_real_votes_chose(real_votes: Store, tmp_path: Path):
         battle, pair, winner = known[row["vote_id"]]
         assert row["chosen_model"] == getattr(battle, winner) and row["rejected_model"] != row["chosen_model"]
         texts = [pair[0].text, pair[1].text] if winner == "model_a" else [pair[1].text, pair[0].text]
-        assert [row["chosen"][0]["content"], row["rejected"][0]["content"]] == texts
+        assert [row["chosen"][0]["content"], row["rejected"][0]["content"]] == [text.strip() for text in texts]
 
 
 def test_trl_and_datasets_read_it(export: Callable, tmp_path: Path):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from model_server import ModelServer, http, problem
+from tiny_llama import build_tiny_llama
 
 from serving.endpoints import Endpoint
 from trainers.check import check
@@ -111,6 +112,15 @@ def test_a_generation_prompt_that_does_not_begin_the_answer_is_refused(recipe_fi
     base = base_with(lambda text: text.replace("{{ '<|im_start|>assistant\\n' }}", "{{ '<|im_start|>bot\\n' }}"))
     with pytest.raises(TemplateFault, match="renders the prompt otherwise once an answer follows"):
         checked(recipe_file, votes, f"model_name_or_path={base}")
+
+
+def test_an_answer_that_the_tokenizer_joins_with_its_prompt_is_told(recipe_file: Path, votes: Path, tmp_path: Path):
+    base = build_tiny_llama(tmp_path / "joining", texts=["assistant\n\n\nGladly"] * 9)
+    rows = rows_of(votes)
+    rows[0]["chosen"][0]["content"] = "\n\nGladly!"
+    write_rows(tmp_path / "set" / "train.jsonl", rows)
+    (told,) = checked(recipe_file, tmp_path / "set", f"model_name_or_path={base}").warnings
+    assert told.startswith("1 of 35 rows begin their answer with what the tokenizer joins")
 
 
 def test_tokens_behind_the_end_of_turn_are_told(recipe_file: Path, votes: Path, base_with: Callable[..., Path]):
