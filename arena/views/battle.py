@@ -79,7 +79,8 @@ def _ask(arena: Arena, voter: str) -> None:
             label = "Start the battle" if mode != "direct" else "Start the chat"
             st.form_submit_button(label, type="primary", on_click=_start, args=(arena, voter, None, mode, models))
     if arena.prompts:
-        _offer(arena, voter, mode, models)
+        with st.container(key="offer"):
+            _offer(arena, voter, mode, models)
     elif len(arena.live()) < 2:
         frame.empty(
             "No two models are here yet.",
@@ -167,7 +168,7 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
         if vote is None:
             _tools(arena, round_, voter)
         if not (vote is None and round_.votable):
-            _new_battle()
+            _new_battle(over=round_.ended)
     named = vote is not None or round_.mode != "blind"
     tail(round_, slots, revealed=named, pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
 
@@ -287,9 +288,10 @@ def _shared(arena: Arena, token: str) -> None:
     tail(round_, slots, revealed=True)
 
 
-def _new_battle() -> None:
+def _new_battle(*, over: bool) -> None:
+    # While answers grow it is not what one is invited to press.
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("New battle", type="primary", on_click=_leave, shortcut="N", key="new")
+        st.button("New battle", type="primary" if over else "tertiary", on_click=_leave, shortcut="N", key="new")
 
 
 def _leave() -> None:
