@@ -136,6 +136,10 @@ def _start(arena: Arena, voter: str, prompt: str | None, mode: Mode, models: lis
 
 
 def _again(arena: Arena, round_: Round, voter: str) -> None:
+    if not entrance.may_begin(arena, voter):
+        # The page that asks says what is missing.
+        st.query_params.clear()
+        return
     try:
         fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id, address=st.context.ip_address)
     except ArenaError as error:
@@ -165,7 +169,8 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
                     st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))
         else:
             _vote_bar(arena, voter, round_)
-        if vote is None:
+        # Terms that changed in mid-battle keep nobody from voting, only from asking more.
+        if vote is None and (not round_.ended or entrance.passed(arena, voter)):
             _tools(arena, round_, voter)
         if not (vote is None and round_.votable):
             _new_battle(over=round_.ended)
@@ -239,8 +244,8 @@ def _tools(arena: Arena, round_: Round, voter: str) -> None:
         if not round_.ended:
             st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
         elif all(name in arena.live() for name in round_.models):
-            redo = (lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
-            st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_act, args=redo)
+            redo = (arena, round_, voter)
+            st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_redo, args=redo)
     if round_.ended and arena.why_no_turn(round_) is None:
         st.chat_input(
             f"Go on: turn {len(round_.turns) + 1} of at most {arena.settings.limits.turns}",
@@ -258,8 +263,14 @@ def _act(step: Callable[[Round, str], None], round_: Round, voter: str) -> None:
         st.session_state.problem = str(error)
 
 
+def _redo(arena: Arena, round_: Round, voter: str) -> None:
+    if entrance.may_begin(arena, voter):
+        _act(lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
+
+
 def _go_on(arena: Arena, round_: Round, voter: str) -> None:
-    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
+    if entrance.may_begin(arena, voter):
+        _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
 
 
 def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:

@@ -143,5 +143,6 @@ def test_every_page_fits_and_reads(address: str, folder: Path, tmp_path: Path, t
         problems += look(page, picture("revealed"))
         page.goto(f"{address}/leaderboard")
         page.locator("table.board tbody tr").nth(58).wait_for()
+        page.get_by_test_id("stSelectbox").wait_for()
         problems += look(page, picture("leaderboard"))
     assert not problems
