@@ -111,6 +111,7 @@ def run(script: Path, listener: socket.socket, arena: "Arena", *, routes: "Seque
     import streamlit
     import uvicorn
     from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from streamlit import config
 
     from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
@@ -125,6 +126,11 @@ def run(script: Path, listener: socket.socket, arena: "Arena", *, routes: "Seque
         config.set_option(key, value)
     config.set_option("server.port", listener.getsockname()[1])
     middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=arena.secret), Middleware(OnlyWhatPagesSend)]
+    if hosts := arena.settings.allowed_hosts:
+        # Streamlit opens a websocket to whoever's Origin is the Host that was asked for: a name that somebody points at this machine, too.
+        # This machine's own commands come by address.
+        known = [*hosts, "localhost", listener.getsockname()[0], "127.0.0.1"]
+        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=known, www_redirect=False))
     collect_sparingly()
     login = streamlit_secrets(arena.settings, arena.secret)
     application = streamlit.App(script, routes=list(routes), middleware=middleware, on_script_error=tell, secrets=login)
