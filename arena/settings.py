@@ -158,7 +158,8 @@ class Settings(Noun):
     `pace` is how answers come to the screen: as they arrive (natural), both at the speed of the slower one (matched), or at once when both
     have ended (hidden), so that speed does not tell who answers. `slow_notice_s` without a word,
     and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default. `terms` is a Markdown
-    file beside it, or `default`. `trusted_proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed;
+    file beside it, or `default`. `examples` are prompts to choose from by category (shipped ones by default; {} for none).
+    `trusted_proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed;
     `allowed_hosts` are the names under which the arena may be asked for; they, the proxies and `login` are read when the arena starts.
     """
 
@@ -172,6 +173,7 @@ class Settings(Noun):
     terms: str | None = Field(default=None, min_length=1)
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    examples: dict[str, tuple[str, ...]] | None = None
     metrics: Metrics | None = None
     admin: Admin | None = None
     snapshots: Snapshots = Snapshots()

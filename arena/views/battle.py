@@ -4,7 +4,6 @@ The loop that tails the answers (arena/views/tail.py) comes last in the script.
 """
 
 import html
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,14 @@ import streamlit as st
 
 from arena.battle import Arena, current
 from arena.casting import REASONS, WHY_UNRATED, explain
-from arena.display import as_html, as_label
+from arena.display import as_html
 from arena.errors import ArenaError
 from arena.moderation import WITHHELD
 from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
 from arena.views import entrance, frame
+from arena.views.offer import offer
 from arena.views.tail import tail
 from arena.votes import Vote, Winner
 
@@ -33,13 +33,6 @@ CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("both_bad", "Both are bad", "4"),
 )
 ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
-ICONS = {
-    "code": ":material/code:",
-    "creativity": ":material/brush:",
-    "instruct": ":material/checklist:",
-    "knowledge": ":material/menu_book:",
-    "reflexion": ":material/psychology:",
-}
 VERDICT = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "You called it a tie", "both_bad": "You found both bad"}
 
 
@@ -78,29 +71,14 @@ def _ask(arena: Arena, voter: str) -> None:
             st.caption(f"Up to {limits.prompt_characters:,} characters and {limits.turns} turns.")
             label = "Start the battle" if mode != "direct" else "Start the chat"
             st.form_submit_button(label, type="primary", on_click=_start, args=(arena, voter, None, mode, models))
-    if arena.prompts:
-        with st.container(key="offer"):
-            _offer(arena, voter, mode, models)
-    elif len(arena.live()) < 2:
+    if arena.prompts or len(arena.live()) >= 2:
+        offer(arena, lambda prompt: _start(arena, voter, prompt, mode, models))
+    else:
         frame.empty(
             "No two models are here yet.",
             "Start one with <code>serving up DIR --engine transformers</code>, set the API keys of two catalogue endpoints, "
             "or look around with <code>arena up --demo</code>.",
         )
-
-
-def _offer(arena: Arena, voter: str, mode: Mode, models: list[str]) -> None:
-    lead = "Or pick a recorded prompt" if len(arena.live()) >= 2 else "Pick a prompt"
-    st.html(f'<p class="note">{lead}: {arena.recorded_count()} real models answered these {len(arena.prompts)}, and were recorded.</p>')
-    chance = secrets.choice(arena.prompts).text
-    st.button("Surprise me", key="surprise", icon=":material/casino:", on_click=_start, args=(arena, voter, chance, mode, models))
-    with st.container(key="prompts"):
-        for prompt in arena.prompts:
-            label, icon = as_label(_short(prompt.text)), ICONS.get(prompt.type)
-            st.button(
-                label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch",
-                on_click=_start, args=(arena, voter, prompt.text, mode, models),
-            )  # fmt: skip
 
 
 def _mode(arena: Arena) -> tuple[Mode, list[str]]:
@@ -340,8 +318,3 @@ def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float
         f'<div class="side-head"><b>{letter}</b><span class="name">{html.escape(side.model)}</span>{crown}'
         f'<span class="facts">{" · ".join(facts)}</span></div>'
     )
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.replace("`", "").split())
-    return line if len(line) <= 84 else line[:83].rsplit(" ", 1)[0] + "…"

@@ -14,6 +14,7 @@ import pytest
 from browser import chromium, house, needs_chromium
 from model_server import ModelServer, sse
 
+from arena.prompts import shipped_examples
 from serving.endpoints import register
 
 pytestmark = [needs_chromium, pytest.mark.timeout(180)]
@@ -182,6 +183,23 @@ def test_two_tabs_of_one_voter_watch_one_battle_and_hold_one_vote(address: str, 
         tab.locator(".st-key-live-model_b button").click()
         tab.get_by_text("You preferred A. Thank you, the vote is counted").wait_for()
         assert tab.get_by_text("You preferred B").count() == 0
+
+
+def test_whoever_has_no_question_takes_one_of_a_category_or_of_chance(address: str, tmp_path: Path):
+    code = shipped_examples()["code"]
+    with chromium(tmp_path / "voter") as page:
+        page.goto(address)
+        assert page.locator(".st-key-prompts").count() == 0
+        page.get_by_role("radio", name="Code").click()
+        page.locator(".st-key-prompts .stButton").nth(len(code) - 1).wait_for()
+        assert page.locator(".st-key-prompts .stButton").count() == len(code)
+        page.locator(".st-key-prompts .stButton button").first.click()
+        page.locator(".prompt").get_by_text(code[0]).wait_for()
+        page.locator(".st-key-stop button").wait_for()
+        page.goto(address)
+        page.locator(".st-key-surprise button").click()
+        page.locator(".st-key-stop button").wait_for()
+        assert page.locator(".prompt div").inner_text() in [text for texts in shipped_examples().values() for text in texts]
 
 
 def test_a_forged_battle_id_is_the_page_that_asks(address: str, tmp_path: Path):
