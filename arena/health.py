@@ -18,6 +18,7 @@ import secrets
 import socket
 import time
 from collections import deque
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from arena.battle import Arena
     from arena.settings import Metrics
+    from arena.writer import Step
 
 log = logging.getLogger("arena")
 # A loop that has been silent for so long is taken for dead, a write that takes so long for stuck.
@@ -39,6 +41,8 @@ SILENT_S, STUCK_S = 5.0, 3.0
 # Whoever asks more often gets the last answer about the store: asking must not become work.
 _KEPT_S = 1.0
 _BEAT_S, _REMEMBERED = 0.25, 40
+# Each start of an arena writes a row of its own; rows of processes that long ago went are removed at the first write, and hourly.
+_FORGET_AFTER, _FORGET_EVERY_S = timedelta(days=1), 3600.0
 
 
 class Pulse:
@@ -77,6 +81,7 @@ class Health:
         self._write: asyncio.Task[float] | None = None
         self._asked = 0.0
         self._store: dict[str, Any] = {}
+        self._forget_at = 0.0
 
     def routes(self) -> "list[Route]":
         """What arena/server.py mounts."""
@@ -156,7 +161,13 @@ class Health:
 
     def _touch(self) -> float:
         start = time.perf_counter()
-        self.arena.store.run(("touch", [self._process, now().replace(tzinfo=None)]))
+        seen_at = now().replace(tzinfo=None)
+        steps: list[Step] = [("touch", [self._process, seen_at])]
+        if tidy := time.monotonic() >= self._forget_at:
+            steps.append(("forget_heartbeats", [seen_at - _FORGET_AFTER]))
+        self.arena.store.run(*steps)
+        if tidy:
+            self._forget_at = time.monotonic() + _FORGET_EVERY_S
         return time.perf_counter() - start
 
 

@@ -9,7 +9,12 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from arena.battle import Arena
 
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
@@ -70,23 +75,14 @@ def serve(
     recorded answers. Raises ServingError when the port is taken, ArenaError when another process holds the database, DocumentError for a
     catalogue that does not fit.
     """
-    import uvicorn
-    from starlette.middleware import Middleware
-
     from arena.battle import Arena, open_arena
     from arena.deletion import routes as deletion_routes
     from arena.deletion import tidied
-    from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
-    from arena.garbage import collect_sparingly
-    from arena.headers import SafeHeaders
     from arena.health import Health
     from arena.importers import seed_demo
-    from arena.login import streamlit_secrets
     from arena.snapshots import Snapshots, announced, routes, tokens
     from arena.store import Store
     from arena.terms import terms_of
-    from arena.views.trouble import tell
-    from arena.voters import VoterCookie
     from serving.command import say
     from serving.listening import claim_port
 
@@ -101,31 +97,52 @@ def serve(
         terms_of(arena.settings, results)
         snapshots = Snapshots(store)
         with open_arena(arena), tidied(store, snapshots, results=results, rounds=arena.rounds):
-            import streamlit
-            from streamlit import config
-
-            for key, value in OPTIONS.items():
-                config.set_option(key, value)
-            config.set_option("server.port", listener.getsockname()[1])
-            middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=secret), Middleware(OnlyWhatPagesSend)]
             own_routes = [
                 *Health(arena).routes(),
                 *routes(snapshots, accepted),
                 *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
             ]
-            collect_sparingly()
-            application = streamlit.App(
-                script, routes=own_routes, middleware=middleware, on_script_error=tell, secrets=streamlit_secrets(arena.settings, secret)
-            )
-            say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{listener.getsockname()[1]}")
-            for line in announce:
-                say(line)
-            # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
-            signal.signal(signal.SIGTERM, _leave)
-            proxies = list(arena.settings.trusted_proxies)
-            options: dict[str, Any] = {
-                "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
-                "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
-            }  # fmt: skip
             with announced(database, local_address(listener), own):
-                uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
+                run(script, listener, arena, routes=own_routes, announce=announce)
+
+
+def run(script: Path, listener: socket.socket, arena: "Arena", *, routes: "Sequence[BaseRoute]" = (), announce: Sequence[str] = ()) -> None:
+    """Serve `script` and these routes at the listener until Ctrl-C or SIGTERM."""
+    import streamlit
+    import uvicorn
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from streamlit import config
+
+    from arena.frames import LARGEST_FRAME_BYTES, OnlyWhatPagesSend
+    from arena.garbage import collect_sparingly
+    from arena.headers import SafeHeaders
+    from arena.login import streamlit_secrets
+    from arena.views.trouble import tell
+    from arena.voters import VoterCookie
+    from serving.command import say
+
+    for key, value in OPTIONS.items():
+        config.set_option(key, value)
+    config.set_option("server.port", listener.getsockname()[1])
+    middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=arena.secret), Middleware(OnlyWhatPagesSend)]
+    if hosts := arena.settings.allowed_hosts:
+        # Streamlit opens a websocket to whoever's Origin is the Host that was asked for: a name that somebody points at this machine, too.
+        # This machine's own commands come by address.
+        known = [*hosts, "localhost", listener.getsockname()[0], "127.0.0.1"]
+        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=known, www_redirect=False))
+    collect_sparingly()
+    login = streamlit_secrets(arena.settings, arena.secret)
+    application = streamlit.App(script, routes=list(routes), middleware=middleware, on_script_error=tell, secrets=login)
+    host, port = listener.getsockname()[:2]
+    say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{port}")
+    for line in announce:
+        say(line)
+    # uvicorn raises the signal again once it has shut down: as an exception it still lets the votes that wait be committed.
+    signal.signal(signal.SIGTERM, _leave)
+    proxies = list(arena.settings.trusted_proxies)
+    options: dict[str, Any] = {
+        "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
+        "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
+    }  # fmt: skip
+    uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])

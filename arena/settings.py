@@ -7,6 +7,7 @@
 A key that no code reads is refused. Who fights whom is another file's matter: results/pairing.yaml (arena/pairing.py).
 """
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
@@ -157,8 +158,9 @@ class Settings(Noun):
     `pace` is how answers come to the screen: as they arrive (natural), both at the speed of the slower one (matched), or at once when both
     have ended (hidden), so that speed does not tell who answers. `slow_notice_s` without a word,
     and the page says that this takes a while. `modes` are the kinds of battle on offer, the first one by default. `terms` is a Markdown
-    file beside it, or `default`. `trusted_proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed;
-    they and `login` are read when the arena starts.
+    file beside it, or `default`. `examples` are prompts to choose from by category (shipped ones by default; {} for none).
+    `trusted_proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed;
+    `allowed_hosts` are the names under which the arena may be asked for; they, the proxies and `login` are read when the arena starts.
     """
 
     pace: Pace = "natural"
@@ -170,6 +172,8 @@ class Settings(Noun):
     login: Login | None = None
     terms: str | None = Field(default=None, min_length=1)
     trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    examples: dict[str, tuple[str, ...]] | None = None
     metrics: Metrics | None = None
     admin: Admin | None = None
     snapshots: Snapshots = Snapshots()
@@ -179,6 +183,14 @@ class Settings(Noun):
     @classmethod
     def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         return _networks(addresses)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if re.fullmatch(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", host) is None:
+                raise ValueError(f"'{host}' is no host; write arena.example.org or *.example.org, without scheme and port")
+        return hosts
 
 
 def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from arena import app as arena
 from arena.views import frame
-from dashboards import standings, tradeoffs
+from dashboards import beside, standings, tradeoffs
 
 
 def pages() -> list[st.Page]:
@@ -21,4 +21,5 @@ def pages() -> list[st.Page]:
 
 if __name__ == "__main__":
     frame.open_page("bakeoff")
-    st.navigation(pages(), position="top").run()
+    st.navigation(beside.windows(pages()), position="top").run()
+    beside.note()

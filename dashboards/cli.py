@@ -23,16 +23,21 @@ def up(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     database: Annotated[str | None, typer.Option(help="Votes: a DuckDB file or postgresql://…; <results>/arena.duckdb by default.")] = None,
+    refresh: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the votes, where another arena holds them.")] = 60,
     results: Results = RESULTS,
 ) -> None:
-    """Serve the arena's pages and the dashboards until Ctrl-C."""
+    """Serve the arena's pages and the dashboards until Ctrl-C; without the battle page beside an arena that holds the votes."""
     from arena.database import locate
     from arena.server import serve
+    from dashboards import beside
     from dashboards.demo import scored_in_the_background
 
-    script = Path(__file__).parent / "app.py"
+    script, location = Path(__file__).parent / "app.py", locate(database, results)
     with scored_in_the_background(results, wanted=demo):
-        serve(script, host=host, port=port, database=locate(database, results), results=results, demo=demo)
+        if beside.held(location, results):
+            beside.serve(script, host=host, port=port, database=location, results=results, every_s=refresh)
+        else:
+            serve(script, host=host, port=port, database=location, results=results, demo=demo)
 
 
 main = entry(app)

@@ -89,19 +89,23 @@ class Shown:
 
 
 class Page:
-    """One tab: a websocket and what the page shows. `frames` holds every frame received, as bytes, where `keep_frames` is set."""
+    """One tab: a websocket and what the page shows; `name` is the page's in the address, as "leaderboard".
+
+    `frames` holds every frame received, as bytes, where `keep_frames` is set.
+    """
 
     def __init__(
         self,
         browser: Browser,
         query: str = "",
         *,
+        name: str = "",
         origin: str | None = None,
         keep_frames: bool = False,
         compression: str | None = "deflate",
         on_frame: Callable[["Page", ForwardMsg], None] | None = None,
     ) -> None:
-        self.browser, self.query, self.origin = browser, query, origin or browser.url
+        self.browser, self.query, self.name, self.origin = browser, query, name, origin or browser.url
         self.keep_frames, self.compression, self.on_frame = keep_frames, compression, on_frame
         self.frames: list[bytes] = []
         self.sent: list[bytes] = []
@@ -173,6 +177,7 @@ class Page:
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_script_hash = self.query, self._script_hash
+        state.page_name = "" if self._script_hash else self.name
         state.context_info.timezone, state.context_info.locale = "Etc/UTC", "en-GB"
         state.context_info.url = f"{self.browser.url}/{'?' if self.query else ''}{self.query}"
         for widget_id, value in self._values.items():

@@ -264,6 +264,9 @@ LIMIT 500
 INSERT INTO heartbeats (process, seen_at) VALUES ($1, $2)
 ON CONFLICT (process) DO UPDATE SET seen_at = EXCLUDED.seen_at
 
+-- name: forget_heartbeats
+DELETE FROM heartbeats WHERE seen_at < $1
+
 -- name: heartbeats
 SELECT h.process, h.seen_at FROM heartbeats AS h ORDER BY h.seen_at DESC, h.process
 

@@ -4,7 +4,6 @@ The loop that tails the answers (arena/views/tail.py) comes last in the script.
 """
 
 import html
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,14 @@ import streamlit as st
 
 from arena.battle import Arena, current
 from arena.casting import REASONS, WHY_UNRATED, explain
-from arena.display import as_html, as_label
+from arena.display import as_html
 from arena.errors import ArenaError
 from arena.moderation import WITHHELD
 from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
 from arena.views import entrance, frame
+from arena.views.offer import offer
 from arena.views.tail import tail
 from arena.votes import Vote, Winner
 
@@ -33,13 +33,6 @@ CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("both_bad", "Both are bad", "4"),
 )
 ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
-ICONS = {
-    "code": ":material/code:",
-    "creativity": ":material/brush:",
-    "instruct": ":material/checklist:",
-    "knowledge": ":material/menu_book:",
-    "reflexion": ":material/psychology:",
-}
 VERDICT = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "You called it a tie", "both_bad": "You found both bad"}
 
 
@@ -78,28 +71,14 @@ def _ask(arena: Arena, voter: str) -> None:
             st.caption(f"Up to {limits.prompt_characters:,} characters and {limits.turns} turns.")
             label = "Start the battle" if mode != "direct" else "Start the chat"
             st.form_submit_button(label, type="primary", on_click=_start, args=(arena, voter, None, mode, models))
-    if arena.prompts:
-        _offer(arena, voter, mode, models)
-    elif len(arena.live()) < 2:
+    if arena.prompts or len(arena.live()) >= 2:
+        offer(arena, lambda prompt: _start(arena, voter, prompt, mode, models))
+    else:
         frame.empty(
             "No two models are here yet.",
             "Start one with <code>serving up DIR --engine transformers</code>, set the API keys of two catalogue endpoints, "
             "or look around with <code>arena up --demo</code>.",
         )
-
-
-def _offer(arena: Arena, voter: str, mode: Mode, models: list[str]) -> None:
-    lead = "Or pick a recorded prompt" if len(arena.live()) >= 2 else "Pick a prompt"
-    st.html(f'<p class="note">{lead}: {arena.recorded_count()} real models answered these {len(arena.prompts)}, and were recorded.</p>')
-    chance = secrets.choice(arena.prompts).text
-    st.button("Surprise me", key="surprise", icon=":material/casino:", on_click=_start, args=(arena, voter, chance, mode, models))
-    with st.container(key="prompts"):
-        for prompt in arena.prompts:
-            label, icon = as_label(_short(prompt.text)), ICONS.get(prompt.type)
-            st.button(
-                label, key=f"prompt-{prompt.id}", icon=icon, help=as_label(prompt.text), width="stretch",
-                on_click=_start, args=(arena, voter, prompt.text, mode, models),
-            )  # fmt: skip
 
 
 def _mode(arena: Arena) -> tuple[Mode, list[str]]:
@@ -135,6 +114,10 @@ def _start(arena: Arena, voter: str, prompt: str | None, mode: Mode, models: lis
 
 
 def _again(arena: Arena, round_: Round, voter: str) -> None:
+    if not entrance.may_begin(arena, voter):
+        # The page that asks says what is missing.
+        st.query_params.clear()
+        return
     try:
         fresh = arena.start(round_.turns[0].asked, voter, parent_battle_id=round_.battle_id, address=st.context.ip_address)
     except ArenaError as error:
@@ -164,10 +147,11 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
                     st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))
         else:
             _vote_bar(arena, voter, round_)
-        if vote is None:
+        # Terms that changed in mid-battle keep nobody from voting, only from asking more.
+        if vote is None and (not round_.ended or entrance.passed(arena, voter)):
             _tools(arena, round_, voter)
         if not (vote is None and round_.votable):
-            _new_battle()
+            _new_battle(over=round_.ended)
     named = vote is not None or round_.mode != "blind"
     tail(round_, slots, revealed=named, pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
 
@@ -238,8 +222,8 @@ def _tools(arena: Arena, round_: Round, voter: str) -> None:
         if not round_.ended:
             st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
         elif all(name in arena.live() for name in round_.models):
-            redo = (lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
-            st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_act, args=redo)
+            redo = (arena, round_, voter)
+            st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_redo, args=redo)
     if round_.ended and arena.why_no_turn(round_) is None:
         st.chat_input(
             f"Go on: turn {len(round_.turns) + 1} of at most {arena.settings.limits.turns}",
@@ -257,8 +241,14 @@ def _act(step: Callable[[Round, str], None], round_: Round, voter: str) -> None:
         st.session_state.problem = str(error)
 
 
+def _redo(arena: Arena, round_: Round, voter: str) -> None:
+    if entrance.may_begin(arena, voter):
+        _act(lambda one, who: arena.regenerate(one, who, address=st.context.ip_address), round_, voter)
+
+
 def _go_on(arena: Arena, round_: Round, voter: str) -> None:
-    _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
+    if entrance.may_begin(arena, voter):
+        _act(lambda one, who: arena.go_on(one, who, str(st.session_state.more), address=st.context.ip_address), round_, voter)
 
 
 def _after_the_vote(arena: Arena, round_: Round, voter: str, vote: Vote) -> None:
@@ -287,9 +277,10 @@ def _shared(arena: Arena, token: str) -> None:
     tail(round_, slots, revealed=True)
 
 
-def _new_battle() -> None:
+def _new_battle(*, over: bool) -> None:
+    # While answers grow it is not what one is invited to press.
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("New battle", type="primary", on_click=_leave, shortcut="N", key="new")
+        st.button("New battle", type="primary" if over else "tertiary", on_click=_leave, shortcut="N", key="new")
 
 
 def _leave() -> None:
@@ -327,8 +318,3 @@ def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float
         f'<div class="side-head"><b>{letter}</b><span class="name">{html.escape(side.model)}</span>{crown}'
         f'<span class="facts">{" · ".join(facts)}</span></div>'
     )
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.replace("`", "").split())
-    return line if len(line) <= 84 else line[:83].rsplit(" ", 1)[0] + "…"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from arena.health import Health, Pulse, may_read
 from arena.prompts import recorded_prompts
 from arena.settings import Metrics, load_settings
 from arena.store import Store
+from arena.votes import now
 from serving.endpoints import register
 from serving.errors import DocumentError
 
@@ -53,6 +55,13 @@ def test_asking_often_writes_once_a_second_at_most(client: TestClient, arena: Ar
     for _ in range(30):
         client.get("/healthz")
     assert 1 <= len(written) <= time.monotonic() - started + 1
+
+
+def test_heartbeats_of_processes_that_went_long_ago_are_forgotten(client: TestClient, arena: Arena):
+    for process, days in (("long ago", 2), ("a moment ago", 0)):
+        arena.store.run(("touch", [process, now().replace(tzinfo=None) - timedelta(days=days)]))
+    client.get("/healthz")
+    assert len(rows := arena.store.rows("heartbeats")) == 2 and "a moment ago" in [process for process, _ in rows]
 
 
 def test_a_store_that_cannot_be_written_is_503_with_the_reason_and_no_path(

@@ -1,6 +1,7 @@
 """`arena up` as a process: who comes second is told in one line, pages are safe to open, and it stops when it is told to."""
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -93,3 +94,33 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(tmp_path: Path
         except urllib.error.HTTPError as refused:
             with refused:
                 assert refused.code == status
+
+
+def test_a_name_that_the_arena_does_not_bear_is_not_answered(tmp_path: Path):
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "arena.yaml").write_text("allowed_hosts: ['*.example.org']\n")
+
+    def status(url: str, host: str | None, path: str = "/") -> int:
+        request = urllib.request.Request(url + path, headers={} if host is None else {"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def upgrade(url: str, host: str) -> str:
+        """The status line that a page of this host gets for its websocket, asking for this host: as DNS rebinding has it."""
+        port = int(url.rpartition(":")[2])
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: streamlit"
+        key += "\r\nConnection: Upgrade\r\nUpgrade: websocket"
+        head = f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{key}"
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+            link.sendall(f"{head}\r\n\r\n".encode())
+            return link.recv(4096).split(b"\r\n")[0].decode()
+
+    with house("arena", results=results) as url:
+        port = url.rpartition(":")[2]
+        assert [status(url, host) for host in (None, f"localhost:{port}", "votes.example.org", "VOTES.example.org:80")] == [200] * 4
+        assert {status(url, host, path) for host in ("evil.example", "example.org.evil.example", "") for path in ("/", "/healthz")} == {400}
+        assert "101" in upgrade(url, "votes.example.org") and "400" in upgrade(url, "evil.example")

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,3 +308,44 @@ async def test_a_flood_of_clicks_does_not_keep_others_from_voting(arena: Arena):
         await vote(arena, bystander, battle_id, "model_a")
         # The flood is heard at its own pace: at most the burst and five a second.
         assert flood.run <= BURST + PER_S * (time.perf_counter() - began) + 2
+
+
+def test_a_click_forged_after_the_terms_changed_asks_nothing(tmp_path: Path):
+    results = tmp_path / "results"
+
+    async def script(url: str, servers: tuple[ModelServer, ...]) -> str:
+        browser = await arrive(url)
+        async with Page(browser) as first, Page(browser) as second:
+            await first.until(lambda page: page.button("accept-terms") is not None)
+            assert not first.can_ask()
+            await first.press("accept-terms")
+            battle_id = await fight(first)
+            start = next(frame for frame in first.sent if b"Tell me" in frame)
+            await second.rerun()
+            await second.until(Page.can_ask)
+            (results / "ours.md").write_text("Be kinder.")
+            n_asked = sum(len(server.requests) for server in servers)
+            # A battle begun by the click that the page sent before, and new answers by a button that is still on the screen.
+            await second.send(start)
+            await second.until(lambda page: page.button("accept-terms") is not None)
+            await first.send(first.message(first.button("redo").id))
+            await first.until(lambda page: page.button("accept-terms") is not None)
+            await first.until(lambda page: page.finished == page.run)
+            assert "battle=" not in second.query and first.votable()
+            assert sum(len(server.requests) for server in servers) == n_asked
+            # The vote on what was shown under the old terms is the voter's own, and counts.
+            await first.press("tie")
+            await first.until(Page.thanked)
+            await second.press("accept-terms")
+            await second.until(Page.can_ask)
+        return battle_id
+
+    with ModelServer(answer) as one, ModelServer(answer) as two:
+        for name, server in (("one", one), ("two", two)):
+            register(server.endpoint(name), results)
+        (results / "arena.yaml").write_text("terms: ours.md")
+        (results / "ours.md").write_text("Be kind.")
+        with house("arena", results=results) as url:
+            battle_id = asyncio.run(script(url, (one, two)))
+    with Store(results / "arena.duckdb") as store:
+        assert [(record.battle.battle_id, record.vote.rated) for record in store.voted()] == [(battle_id, True)]
