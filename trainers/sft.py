@@ -9,7 +9,7 @@ from typing import Any
 from trainers.data import for_sft
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, built, finish, watch
+from trainers.training import OnStep, begin, built, finish, train, watch
 
 
 def sft(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
@@ -25,7 +25,7 @@ def sft(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trainin
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
     if begun.rows.test:
         metrics["eval_loss_before"] = trainer.evaluate()["eval_loss"]
-    trainer.train()
+    metrics |= train(trainer, begun)
     if begun.rows.test:
         metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
     return finish(begun, recipe, trainer, metrics)

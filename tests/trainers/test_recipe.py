@@ -46,7 +46,6 @@ def test_dpo_defaults_to_the_loss_that_keeps_the_chosen_answer_alive(recipe_file
         ("output_dir=here", "output_dir: each training has a folder of its own"),
         ("push_to_hub=true", "push_to_hub: nothing is uploaded"),
         ("hub_model_id=x/y", "hub_model_id: nothing is uploaded"),
-        ("load_in_4bit=true", "load_in_4bit: quantised training is not supported yet"),
         ("eval_strategy=sometimes", r"eval_strategy: must be one of no, steps, epoch \(got 'sometimes'\)"),
         ("nonsense", "--set nonsense: write key=value"),
         ("seed=[1", "not valid YAML"),
