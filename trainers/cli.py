@@ -131,9 +131,7 @@ def ppo() -> None:
     """PPO has left TRL."""
     from trainers.errors import TrainersError
 
-    raise TrainersError(
-        "PPO has left TRL (1.x): train a reward model with 'trainers reward', then 'trainers grpo' or 'trainers rloo' against it"
-    )
+    raise TrainersError("PPO has left TRL: 'trainers reward' makes a reward model, 'trainers grpo' or 'trainers rloo' learn from it")
 
 
 @app.command()
@@ -205,15 +203,11 @@ def _since(training: "Training") -> str:
     return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
 
 
-def _train(
-    method: Any,
-    path: Path,
-    data: Path | None,
-    overrides: list[str] | None,
-    results: Path,
-    as_json: bool,
-    how: tuple[str | None, int | None, str],
-) -> None:
+# --accelerate, --processes, --engine.
+_How = tuple[str | None, int | None, str]
+
+
+def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool, how: _How) -> None:
     from serving.documents import read_yaml
 
     # A missing file or a typo in YAML is told before torch takes its seconds to import.

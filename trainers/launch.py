@@ -3,8 +3,9 @@
     trainers dpo recipe.yaml --data DIR --accelerate fsdp              # or ddp, zero3, a file of 'accelerate config'
     trainers sft recipe.yaml --data DIR --accelerate ddp --processes 2
 
-The profiles are trainers/accelerate/*.yaml. ddp keeps the whole model on each device, fsdp and zero3 (needs deepspeed) share it out. The batch
-of a step is per_device_train_batch_size × gradient_accumulation_steps × processes.
+The profiles are trainers/accelerate/*.yaml. ddp keeps the whole model on each device, fsdp and zero3 (needs deepspeed) share it out. The
+batch of a step is per_device_train_batch_size × gradient_accumulation_steps × processes. Without a GPU ddp shares the CPU (gloo), as
+`accelerate launch` alone does not.
 """
 
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 
 from trainers.errors import NotInstalled, TrainersError, need_torch
 
+_INSIDE = "BAKEOFF_LAUNCHED"
 PROFILES = Path(__file__).parent / "accelerate"
 
 
 def launch(profile: str | None, processes: int | None, engine: str = "trl") -> None:
     """Become `accelerate launch` of this very command; returns only to a process that it started. Raises TrainersError."""
-    if "ACCELERATE_MIXED_PRECISION" in os.environ and "RANK" in os.environ:
+    if os.environ.get(_INSIDE):
         return
     if profile is None:
         raise TrainersError(f"--processes needs --accelerate: {', '.join(names())}, or a file of 'accelerate config'")
@@ -26,6 +28,7 @@ def launch(profile: str | None, processes: int | None, engine: str = "trl") -> N
         raise TrainersError(f"--accelerate: {engine} trains on one GPU; remove it, or use --engine trl")
     command = launched(profile, processes, sys.argv[1:])
     sys.stdout.flush()
+    os.environ[_INSIDE] = profile
     os.execv(sys.executable, command)
 
 
@@ -46,9 +49,13 @@ def launched(profile: str, processes: int | None, arguments: list[str]) -> list[
     count = processes or n_devices or os.cpu_count() or 1
     if n_devices and count > n_devices:
         raise TrainersError(f"--processes {count}: there are {n_devices} devices")
-    where = [] if n_devices else ["--cpu"]
-    options = ["--config_file", str(path), "--num_processes", str(count), "--main_process_port", "0", *where]
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", "trainers.cli", *arguments]
+    again = ["-m", "trainers.cli", *arguments]
+    if not n_devices:
+        if profile != "ddp":
+            raise TrainersError(f"--accelerate {profile} shares a model out over GPUs, and there is none here; only ddp works on a CPU")
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count), *again]
+    options = ["--config_file", str(path), "--num_processes", str(count), "--main_process_port", "0"]
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *again]
 
 
 def names() -> list[str]:

@@ -2,8 +2,8 @@
 
     trainers sft recipe.yaml --data DIR --engine unsloth
 
-`enter` becomes the same command under that environment's Python, made once under ~/.cache/bakeoff/engines; there `import unsloth` comes before
-TRL and patches its trainers, and the rest of a training is what it is without. BAKEOFF_ENGINES moves the folder.
+`enter` becomes the same command under that environment's Python, made once under ~/.cache/bakeoff/engines; there `import unsloth` comes
+before TRL and patches its trainers, and the rest of a training is what it is without. BAKEOFF_ENGINES moves the folder.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainers.errors import TrainersError
 
-RELEASE = "2026.10.3"
+RELEASE = "2026.10.9"
 SIZE = "about 8 GB"
 _INSIDE = "BAKEOFF_UNSLOTH"
 
@@ -48,6 +48,6 @@ def enter() -> None:
 
     if which("nvidia-smi") is None and which("rocm-smi") is None:
         raise TrainersError("--engine unsloth needs a GPU (neither nvidia-smi nor rocm-smi is here); use --engine trl")
-    python = interpreter(sys.modules[__name__], "unsloth", install=True)  # type: ignore[arg-type]
+    python = interpreter(sys.modules[__name__], "unsloth", install=True)
     os.environ[_INSIDE] = RELEASE
     os.execv(python, [python, "-m", "trainers.cli", *sys.argv[1:]])
