@@ -14,13 +14,13 @@ does not fit is told by file and line; none is passed over.
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainers.errors import DataError
-from trainers.recipe import Method, Recipe
+from trainers.recipe import SPLITS, Method, Recipe
 from trainers.sources import in_messages, is_elsewhere, read_elsewhere
 
 Row = dict[str, Any]
@@ -48,10 +48,15 @@ class Rows:
     dataset_hash: str
 
 
-def load_rows(folder: Path, method: Method) -> Rows:
-    """Read and check a dataset folder. Raises DataError, also when the rows are not those that its audit.json accounts for."""
+def load_rows(folder: Path, method: Method, own: Mapping[str, str] | None = None) -> Rows:
+    """Read and check a dataset folder; `own` are the recipe's keys that name splits.
+
+    Raises DataError, also when the rows are not those that its audit.json accounts for.
+    """
     if is_elsewhere(folder):
-        return _from_elsewhere(folder, method)
+        return _from_elsewhere(folder, method, own or {})
+    if named := next((key for key in SPLITS if key in (own or {})), None):
+        raise DataError(f"{folder}: {named}: this folder holds train.jsonl and test.jsonl; remove the key from the recipe")
     train_path, test_path = folder / "train.jsonl", folder / "test.jsonl"
     if not train_path.is_file():
         what = "no such folder" if not folder.exists() else "holds no train.jsonl"
@@ -69,8 +74,9 @@ def load_rows(folder: Path, method: Method) -> Rows:
     return Rows(folder, train, test, hashed)
 
 
-def _from_elsewhere(dataset: Path, method: Method) -> Rows:
-    *splits, hashed = read_elsewhere(dataset)
+def _from_elsewhere(dataset: Path, method: Method, own: Mapping[str, str]) -> Rows:
+    names = {"train": own.get("dataset_train_split", "train"), "test": own.get("dataset_test_split", "test")}
+    *splits, hashed = read_elsewhere(dataset, **names, config=own.get("dataset_config"))
     train, test = ([_fitting(row, dataset, number, method) for number, row in enumerate(rows, start=1)] for rows in splits)
     if not train:
         raise DataError(f"{dataset}: holds no row")

@@ -27,6 +27,8 @@ CONFIGS: dict[Method, str] = {
     "self-train": "SFTConfig",
 }  # fmt: skip
 OURS: dict[str, Any] = {"dataset": str, "merge": bool, "allow_truncated_rows": bool}
+# Those of TRL's scripts; they name the parts of a dataset on the hub.
+SPLITS: dict[str, Any] = {"dataset_train_split": str, "dataset_test_split": str, "dataset_config": str}
 _REWARD: dict[str, Any] = {"reward": list[str] | str}
 _OURS_OF: dict[Method, dict[str, Any]] = {
     "grpo": _REWARD,
@@ -72,7 +74,7 @@ def read_recipe(path: Path, method: Method, *, data: Path | None = None, overrid
     stated = {**read_yaml(path), **overridden}
     config_class = getattr(trl, CONFIGS[method])
     config_types, model_types = _types(config_class), _types(ModelConfig)
-    ours = OURS | _OURS_OF.get(method, {})
+    ours = OURS | SPLITS | _OURS_OF.get(method, {})
     known = {**config_types, **model_types, **ours}
     choices = {field.name: field.metadata.get("choices") for owner in (ModelConfig, config_class) for field in dataclasses.fields(owner)}
     refused = REFUSED | REFUSED_BY.get(method, {})

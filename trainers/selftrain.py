@@ -46,7 +46,7 @@ def self_train(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> 
     if asked["sampler"] is not None and asked["rounds"] > 1:
         raise TrainersError(f"{recipe.path}: rounds: with a sampler the answers would be the same each round; remove one of them")
     rewards = read_rewards(recipe.path, asked["reward"], results)
-    rows = load_rows(recipe.dataset, "self-train")
+    rows = load_rows(recipe.dataset, "self-train", recipe.own)
     model, training = recipe.model.model_name_or_path, None
     for number in range(asked["rounds"]):
         training = _round(recipe, results, on_step, asked | {"rewards": rewards, "rows": rows, "model": model, "seed": number})
@@ -69,6 +69,7 @@ def _round(recipe: Recipe, results: Path, on_step: OnStep | None, asked: dict[st
     following = dataclasses.replace(
         recipe,
         dataset=folder,
+        own={},
         model=dataclasses.replace(recipe.model, model_name_or_path=asked["model"]),
         resolved={**recipe.resolved, "dataset": str(folder), "source_dataset": str(recipe.dataset), "model_name_or_path": asked["model"]},
         training=dataclasses.replace(recipe.training, model_init_kwargs=None),

@@ -45,7 +45,7 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     base, parent = resolve_base(recipe.model.model_name_or_path, results)
     if parent is not None and recipe.method != "reward" and read_training(results / "trainings" / parent).method == "reward":
         raise TrainersError(f"{recipe.path}: model_name_or_path: '{parent}' is a reward model, which cannot answer; start from another")
-    rows = load_rows(recipe.dataset, recipe.method)
+    rows = load_rows(recipe.dataset, recipe.method, recipe.own)
     tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
         raise DataError(
@@ -75,9 +75,17 @@ def load_tokenizer(recipe: Recipe, base: str) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainersError(f"{recipe.path}: model_name_or_path: '{base}' cannot be loaded: {reason}") from None
+    if given := getattr(recipe.training, "chat_template_path", None):
+        # Relative to the recipe that names it; TRL, which reads it too, knows no recipe.
+        path = recipe.path.parent / given
+        if not path.is_file():
+            raise TrainersError(f"{recipe.path}: chat_template_path: no such file: {path}")
+        recipe.training.chat_template_path = str(path.resolve())
+        tokenizer.chat_template = path.read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
         raise TrainersError(
-            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model"
+            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model "
+            "or set chat_template_path"
         )
     return tokenizer
 

@@ -44,11 +44,11 @@ def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Pat
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Path, votes: Path, tmp_path: Path, method: str):
-    steps = "max_steps: 120\nsave_steps: 20\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
+    steps = "max_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
     kept = [line for line in recipe_file.read_text().splitlines() if not line.startswith(("num_train_epochs", "learning_rate"))]
     recipe_file.write_text("\n".join(kept) + "\n" + steps)
     whole, _ = ended(started(recipe_file, votes, tmp_path / "whole", method))
-    folder = killed_at(started(recipe_file, votes, tmp_path / "killed", method), tmp_path / "killed", 40)
+    folder = killed_at(started(recipe_file, votes, tmp_path / "killed", method), tmp_path / "killed", 20)
     assert not (folder / "training.json").exists()
     again, told = ended(started(recipe_file, votes, tmp_path / "killed", method))
     assert again["training_id"] == folder.name and f"{folder.name} goes on from checkpoint-" in told
