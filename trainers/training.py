@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.data import Row, Rows, check_lengths, load_rows
-from trainers.errors import DataError, TrainersError
+from trainers.errors import DataError, TrainersError, need_bitsandbytes
 from trainers.merge import merge
 from trainers.ranks import is_main, shared
 from trainers.recipe import Recipe
@@ -45,6 +45,8 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     base, parent = resolve_base(recipe.model.model_name_or_path, results)
     if parent is not None and recipe.method != "reward" and read_training(results / "trainings" / parent).method == "reward":
         raise TrainersError(f"{recipe.path}: model_name_or_path: '{parent}' is a reward model, which cannot answer; start from another")
+    if recipe.model.load_in_4bit or recipe.model.load_in_8bit:
+        need_bitsandbytes()
     rows = load_rows(recipe.dataset, recipe.method, recipe.own)
     tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
