@@ -39,7 +39,7 @@ class Checked:
 def check(recipe: Recipe, results: Path, *, endpoint: Endpoint | None = None, n_examples: int = 3) -> Checked:
     """Everything that can be known without training. Raises RecipeError, DataError, LeakySplit, TemplateFault, TrainersError."""
     base, _ = resolve_base(recipe.model.model_name_or_path, results)
-    rows = load_rows(recipe.dataset, recipe.method)
+    rows = load_rows(recipe.dataset, recipe.method, recipe.own)
     refuse_leaks(rows)
     tokenizer = load_tokenizer(recipe, base)
     limit = recipe.training.max_length

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from trainers.check import Checked
     from trainers.template import Rendered
 
-METHODS = ("sft", "dpo")
+METHODS = ("sft", "dpo", "kto", "reward")
 
 
 def check_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML in TRL's own keys, e.g. under trainers/recipes/.")],
-    method: Annotated[Literal["sft", "dpo"] | None, typer.Option(help="By the recipe's folder (…/dpo/lora.yaml) where it says.")] = None,
+    method: Annotated[
+        Literal["sft", "dpo", "kto", "reward"] | None, typer.Option(help="By the recipe's folder (…/dpo/lora.yaml) where it says.")
+    ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder, file or hub id; goes before the recipe's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Endpoint that is up: does it render prompts to the same tokens?")] = None,
@@ -35,7 +37,9 @@ def check_recipe(
     read_yaml(recipe)
     chosen: Any = method or (recipe.resolve().parent.name if recipe.resolve().parent.name in METHODS else None)
     if chosen is None:
-        raise RecipeError(f"{recipe}: its folder does not say what it is for: add --method {' or '.join(METHODS)}")
+        raise RecipeError(
+            f"{recipe}: its folder does not say what it is for: add --method {' or '.join(METHODS)}"
+        )
     from trainers.check import check
     from trainers.recipe import read_recipe
 

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,24 +15,123 @@ if TYPE_CHECKING:
     from trainers.record import Training
     from trainers.training import OnStep
 
-app = new_command("From votes to a challenger: SFT and DPO with LoRA, merge, lineage.")
+app = new_command("From votes to a challenger: SFT, DPO, KTO, rewards, GRPO, RLOO; check, merge, lineage.")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML in TRL's own keys, e.g. under trainers/recipes/.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of 'arena export', file or hub id; goes before the recipe's.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")]
+Accelerate = Annotated[str | None, typer.Option(help="Several processes: ddp, fsdp, zero3, or a file of 'accelerate config'.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="How many; every GPU where it is not said. Only with --accelerate.")]
+Engine = Annotated[Literal["trl", "unsloth"], typer.Option(help="Who trains; unsloth in an environment of its own (LoRA, one GPU).")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Training id, see 'trainers ls'.")]
 
 
 @app.command()
-def sft(recipe: RecipeFile, data: Data = None, set_: Set = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
+def sft(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    engine: Engine = "trl",
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
     """Supervised fine-tuning on the chosen answers."""
-    _train("sft", recipe, data, set_, results, as_json)
+    _train("sft", recipe, data, set_, results, as_json, (accelerate, processes, engine))
 
 
 @app.command()
-def dpo(recipe: RecipeFile, data: Data = None, set_: Set = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
+def dpo(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    engine: Engine = "trl",
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
     """Direct preference optimisation on the votes."""
-    _train("dpo", recipe, data, set_, results, as_json)
+    _train("dpo", recipe, data, set_, results, as_json, (accelerate, processes, engine))
+
+
+@app.command()
+def kto(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Learning from single answers that were good or bad."""
+    _train("kto", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+
+@app.command()
+def reward(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """A model that scores answers, from votes."""
+    _train("reward", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+
+@app.command()
+def grpo(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Learning from a reward model, a judge or a checker (what PPO was used for)."""
+    _train("grpo", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+
+@app.command()
+def rloo(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """As grpo, with the other answers' mean as baseline."""
+    _train("rloo", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+
+@app.command(name="self-train")
+def self_train(
+    recipe: RecipeFile,
+    data: Data = None,
+    set_: Set = None,
+    accelerate: Accelerate = None,
+    processes: Processes = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Sample answers, keep the best by a judge, checker or reward model, and fine-tune on those."""
+    _train("self-train", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+
+@app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def ppo() -> None:
+    """PPO has left TRL."""
+    from trainers.errors import TrainersError
+
+    raise TrainersError("PPO has left TRL: 'trainers reward' makes a reward model, 'trainers grpo' or 'trainers rloo' learn from it")
 
 
 @app.command()
@@ -104,23 +203,44 @@ def _since(training: "Training") -> str:
     return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
 
 
-def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool) -> None:
+# --accelerate, --processes, --engine.
+_How = tuple[str | None, int | None, str]
+
+
+def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool, how: _How) -> None:
     from serving.documents import read_yaml
 
     # A missing file or a typo in YAML is told before torch takes its seconds to import.
     read_yaml(path)
-    from trainers.dpo import dpo as train_dpo
+    accelerate, processes, engine = how
+    if accelerate is not None or processes is not None:
+        from trainers.launch import launch
+
+        launch(accelerate, processes, engine)
+    if engine == "unsloth":
+        from trainers.unsloth import enter
+
+        enter()
+    from importlib import import_module
+
+    from trainers.ranks import is_main
     from trainers.recipe import read_recipe
-    from trainers.sft import sft as train_sft
 
     logging.getLogger("trainers").setLevel(logging.INFO)
     recipe = read_recipe(path, method, data=data, overrides=overrides or [])
-    train: Callable[..., Training] = {"sft": train_sft, "dpo": train_dpo}[method]
-    with _progress() as show:
+    if not is_main():
+        logging.getLogger("trainers").setLevel(logging.ERROR)
+    module, function = {"rloo": ("grpo", "rloo"), "self-train": ("selftrain", "self_train")}.get(method, (method, method))
+    train: Callable[..., Training] = getattr(import_module(f"trainers.{module}"), function)
+    with _progress() if is_main() else nullcontext() as show:
         training = train(recipe, results, show)
+    if not is_main():
+        return
     say(f"{results / 'trainings' / training.training_id}: {_summary(training)}")
-    if training.merged:
+    if training.merged and method != "reward":
         say(f"serve it: serving up {results / 'trainings' / training.training_id / training.merged} --engine transformers")
+    if method == "reward":
+        say(f"learn from it: trainers grpo RECIPE --set reward=model:{training.training_id}")
     if as_json:
         emit_json(training.model_dump(mode="json"))
 
@@ -135,7 +255,7 @@ def _progress() -> Iterator["OnStep"]:
         task = bar.add_task("loading", total=None)
 
         def show(step: int, steps: int, metrics: dict[str, float]) -> None:
-            shown = {"loss": "loss", "rewards/margins": "margin", "logps/chosen": "chosen logp"}
+            shown = {"loss": "loss", "reward": "reward", "rewards/margins": "margin", "logps/chosen": "chosen logp"}
             told = "  ".join(f"{label} {metrics[name]:.3g}" for name, label in shown.items() if name in metrics)
             bar.update(task, completed=step, total=steps, description=told or "evaluating")
 
@@ -149,6 +269,8 @@ def _summary(training: "Training") -> str:
         ("eval_loss", "held-out loss"),
         ("eval_logps/chosen", "chosen logp"),
         ("eval_rewards/accuracies", "preference accuracy"),
+        ("eval_accuracy", "preference accuracy"),
+        ("eval_reward", "reward of unseen prompts"),
     ):
         if name in metrics:
             before = f"{metrics[name + '_before']:.3g} → " if name + "_before" in metrics else ""

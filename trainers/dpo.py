@@ -11,7 +11,7 @@ from typing import Any
 from trainers.data import for_dpo
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, built, finish, watch
+from trainers.training import OnStep, begin, built, finish, train, watch
 
 # Of what TRL evaluates, what tells whether the model learned to prefer or was destroyed.
 _TOLD = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
@@ -27,7 +27,7 @@ def dpo(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trainin
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
     if begun.rows.test:
         metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    trainer.train()
+    metrics |= train(trainer, begun)
     if begun.rows.test:
         metrics |= _told(trainer.evaluate())
     return finish(begun, recipe, trainer, metrics)

@@ -54,3 +54,11 @@ def need_torch() -> None:
 
     if missing := [name for name in ("torch", "trl", "peft") if find_spec(name) is None]:
         raise NotInstalled(f"trainers need {', '.join(missing)}: pip install -e '.[train]' -c constraints.txt (or: make train)")
+
+
+def need_bitsandbytes() -> None:
+    """Raises NotInstalled where a recipe asks for quantised weights and nothing here can quantise."""
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise NotInstalled("load_in_4bit and load_in_8bit need bitsandbytes: pip install -e '.[train,qlora]' -c constraints.txt")

@@ -47,7 +47,7 @@ def estimate(recipe: Recipe, base: str, *, lengths: list[int], n_rows: int) -> E
     memory = {
         "weights": n_base * wide,
         "adapter": (n_parameters - n_base) * 4,
-        "reference": n_base * wide if recipe.method == "dpo" and not recipe.model.use_peft else 0,
+        "reference": n_base * wide if recipe.method in ("dpo", "kto") and not recipe.model.use_peft else 0,
         "gradients": n_trained * trained_wide,
         "optimiser": n_trained * _optimiser_bytes(str(getattr(training.optim, "value", training.optim)), trained_wide),
         "activations": _activations(recipe, config, batch, longest, wide if not training.bf16 else 2),
@@ -60,7 +60,9 @@ def estimate(recipe: Recipe, base: str, *, lengths: list[int], n_rows: int) -> E
     per_epoch = math.ceil(n_rows / a_step)
     n_steps = training.max_steps if training.max_steps > 0 else math.ceil(per_epoch * epochs)
     n_tokens = round(sum(lengths) * n_steps / per_epoch)
-    per_token = (4 if recipe.model.use_peft else 6) + (2 if training.gradient_checkpointing else 0) + (2 if recipe.method == "dpo" else 0)
+    per_token = (
+        (4 if recipe.model.use_peft else 6) + (2 if training.gradient_checkpointing else 0) + (2 if recipe.method in ("dpo", "kto") else 0)
+    )
     flops = float(per_token) * n_base * n_tokens
     return Estimate(memory, n_parameters, n_trained, n_steps, n_tokens, flops, flops / (_USE * _flops_per_s(wide)))
 

@@ -1,10 +1,11 @@
 """Rows from elsewhere: a JSONL, JSON, Parquet or CSV file, a folder of such, or a dataset on the hub, in any of TRL's formats.
 
     trainers dpo recipe.yaml --data pairs.parquet
-    trainers sft recipe.yaml --data HuggingFaceH4/ultrafeedback_binarized
+    trainers sft recipe.yaml --data HuggingFaceH4/ultrafeedback_binarized --set dataset_train_split=train_sft
 
-Splits are those named train and test. What TRL takes in several shapes is made one: texts become messages of user and assistant, and of a
-preference whose answers repeat the conversation the common beginning is the prompt.
+Splits are those named train and test, or what the recipe's `dataset_train_split` and `dataset_test_split` (TRL's own keys) say. What TRL
+takes in several shapes is made one: texts become messages of user and assistant, and of a preference whose answers repeat the conversation
+the common beginning is the prompt.
 """
 
 import hashlib
@@ -24,13 +25,18 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def is_elsewhere(dataset: Path) -> bool:
     """Whether `dataset` is read here: a file, a folder without train.jsonl but with another train file, or a name on the hub."""
     if dataset.is_dir():
-        return not (dataset / "train.jsonl").is_file() and bool(_files(dataset))
+        return not (dataset / "train.jsonl").is_file() and (bool(_files(dataset)) or _saved(dataset) or _sharded(dataset))
     return dataset.is_file() or (not dataset.exists() and _HUB.fullmatch(str(dataset)) is not None)
 
 
-def read_elsewhere(dataset: Path) -> tuple[list[Row], list[Row], str]:
-    """(train rows, test rows, SHA-256) in messages. The hash is of the files' bytes, of a hub's dataset of its rows. Raises DataError."""
-    from datasets import disable_progress_bars, load_dataset
+def read_elsewhere(
+    dataset: Path, *, train: str = "train", test: str = "test", config: str | None = None
+) -> tuple[list[Row], list[Row], str]:
+    """(train rows, test rows, SHA-256) in messages. The hash is of the files' bytes, of a hub's dataset of its rows. Raises DataError.
+
+    `train` and `test` name the splits of a hub's dataset or of a folder that `datasets` wrote, `config` which of its parts.
+    """
+    from datasets import disable_progress_bars, load_dataset, load_from_disk
 
     disable_progress_bars()
     files = {"train": dataset} if dataset.is_file() else _files(dataset) if dataset.is_dir() else {}
@@ -42,7 +48,7 @@ def read_elsewhere(dataset: Path) -> tuple[list[Row], list[Row], str]:
             for split, path in files.items():
                 read[split] = load_dataset(_READERS[path.suffix], data_files=str(path), split="train")
         else:
-            read = dict(load_dataset(str(dataset)))
+            read = dict(load_from_disk(str(dataset)) if _saved(dataset) else load_dataset(str(dataset), config))
     except DataError:
         raise
     except Exception as error:
@@ -50,10 +56,11 @@ def read_elsewhere(dataset: Path) -> tuple[list[Row], list[Row], str]:
         why = " ".join(str(error).split())[:160]
         remedy = "check the file" if files else "no such folder here, and the hub cannot give it (offline?): give a local folder or file"
         raise DataError(f"{dataset}: cannot be read: {why}; {remedy}") from None
-    if "train" not in read:
-        raise DataError(f"{dataset}: has no split 'train' (it has {', '.join(read)}); save the wanted one as a file and name that")
-    train, test = ([in_messages(dict(row)) for row in read[split]] if split in read else [] for split in ("train", "test"))
-    return train, test, _hash(files, train, test)
+    if train not in read:
+        remedy = "name the one to train on: dataset_train_split (and dataset_test_split) in the recipe"
+        raise DataError(f"{dataset}: has no split '{train}' (it has {', '.join(read)}); {remedy}")
+    trained, tested = ([in_messages(dict(row)) for row in read[split]] if split in read else [] for split in (train, test))
+    return trained, tested, _hash(files, trained, tested)
 
 
 def hash_elsewhere(dataset: Path) -> str | None:
@@ -82,6 +89,16 @@ def _files(folder: Path) -> dict[str, Path]:
 
     found = {split: next(named(split), None) for split in ("train", "test")}
     return {split: path for split, path in found.items() if path is not None} if found["train"] else {}
+
+
+def _saved(folder: Path) -> bool:
+    """Whether `save_to_disk` of the datasets library wrote this folder."""
+    return (folder / "dataset_dict.json").is_file()
+
+
+def _sharded(folder: Path) -> bool:
+    """Whether the folder is laid out as on the hub: train-00000-of-00003.parquet, here or under data/."""
+    return any(folder.glob("train-*-of-*.*")) or any(folder.glob("data/train-*-of-*.*"))
 
 
 def _hash(files: dict[str, Path], train: list[Row], test: list[Row]) -> str:

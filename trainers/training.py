@@ -1,4 +1,4 @@
-"""What SFT and DPO share, before and after the part that is theirs: the base and its tokenizer, progress, saving, merging, the record."""
+"""What all methods share, before and after the part that is theirs: the base and its tokenizer, progress, saving, merging, the record."""
 
 import logging
 import math
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainers.data import Row, Rows, check_lengths, load_rows
-from trainers.errors import DataError, TrainersError
+from trainers.errors import DataError, TrainersError, need_bitsandbytes
 from trainers.merge import merge
+from trainers.ranks import is_main, shared
 from trainers.recipe import Recipe
-from trainers.record import Training, new_training, resolve_base, versions, weights_hash, write_training
+from trainers.record import Training, read_training, resolve_base, versions, weights_hash, write_training
+from trainers.resume import Claim, claim
 
 log = logging.getLogger("trainers")
 # Below this many preferences a DPO result says little (the published recipes start at thousands).
@@ -33,13 +35,19 @@ class Begun:
     rows: Rows
     tokenizer: Any
     started_at: datetime
+    checkpoint: str | None
+    claim: Claim | None
 
 
 def begin(recipe: Recipe, results: Path) -> Begun:
     """Load rows and tokenizer and check them against the recipe, before any weight is touched. Raises DataError, TrainersError."""
     _quieten()
     base, parent = resolve_base(recipe.model.model_name_or_path, results)
-    rows = load_rows(recipe.dataset, recipe.method)
+    if parent is not None and recipe.method != "reward" and read_training(results / "trainings" / parent).method == "reward":
+        raise TrainersError(f"{recipe.path}: model_name_or_path: '{parent}' is a reward model, which cannot answer; start from another")
+    if recipe.model.load_in_4bit or recipe.model.load_in_8bit:
+        need_bitsandbytes()
+    rows = load_rows(recipe.dataset, recipe.method, recipe.own)
     tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
         raise DataError(
@@ -52,9 +60,12 @@ def begin(recipe: Recipe, results: Path) -> Begun:
             )
     if len(rows.train) < FEW_ROWS:
         log.warning("only %d rows to train on: below %d the result says little", len(rows.train), FEW_ROWS)
-    training_id, folder = new_training(recipe.method, base, results)
+    held = claim(recipe, base, rows.dataset_hash, results) if is_main() else None
+    training_id, folder, checkpoint = shared((held.training_id, held.folder, held.checkpoint) if held else ("", results, None))
+    if checkpoint is not None:
+        log.info("%s goes on from %s", training_id, Path(checkpoint).name)
     recipe.training.output_dir = str(folder / "checkpoints")
-    return Begun(training_id, folder, base, parent, rows, tokenizer, datetime.now(UTC))
+    return Begun(training_id, folder, base, parent, rows, tokenizer, datetime.now(UTC), checkpoint, held)
 
 
 def load_tokenizer(recipe: Recipe, base: str) -> Any:
@@ -66,9 +77,17 @@ def load_tokenizer(recipe: Recipe, base: str) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainersError(f"{recipe.path}: model_name_or_path: '{base}' cannot be loaded: {reason}") from None
+    if given := getattr(recipe.training, "chat_template_path", None):
+        # Relative to the recipe that names it; TRL, which reads it too, knows no recipe.
+        path = recipe.path.parent / given
+        if not path.is_file():
+            raise TrainersError(f"{recipe.path}: chat_template_path: no such file: {path}")
+        recipe.training.chat_template_path = str(path.resolve())
+        tokenizer.chat_template = path.read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
         raise TrainersError(
-            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model"
+            f"{recipe.path}: model_name_or_path: the tokenizer of '{base}' has no chat template; start from an instruct model "
+            "or set chat_template_path"
         )
     return tokenizer
 
@@ -88,24 +107,60 @@ def model_arguments(recipe: Recipe) -> dict[str, Any]:
     return {**stated, **(recipe.training.model_init_kwargs or {})}
 
 
-def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]], list[Row]]) -> Any:
-    """TRL's `trainer` class at work on this recipe; `rows` shapes rows for it. Raises TrainersError for what TRL refuses."""
+def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]], list[Row]], **more: Any) -> Any:
+    """TRL's `trainer` class at work on this recipe; `rows` shapes rows for it, `more` are its own arguments.
+
+    Raises TrainersError for what TRL refuses.
+    """
     from datasets import Dataset
-    from trl import get_peft_config
+    from trl import get_peft_config, get_quantization_config
 
     recipe.training.model_init_kwargs = model_arguments(recipe)
+    adapter = get_peft_config(recipe.model)
+    if adapter is not None and recipe.method == "reward":
+        adapter.task_type = "SEQ_CLS"
     try:
-        return trainer(
+        made = trainer(
             model=begun.base,
             args=recipe.training,
             train_dataset=Dataset.from_list(rows(begun.rows.train)),
             eval_dataset=Dataset.from_list(rows(begun.rows.test)) if begun.rows.test else None,
             processing_class=begun.tokenizer,
-            peft_config=get_peft_config(recipe.model),
+            peft_config=adapter,
+            quantization_config=get_quantization_config(recipe.model),
+            **more,
         )
     except (ValueError, NotImplementedError, OSError, ImportError) as error:
-        shutil.rmtree(begun.folder, ignore_errors=True)
+        abandon(begun)
         raise TrainersError(f"{recipe.path}: {' '.join(str(error).split())[:400]}") from None
+    if "save_strategy" not in recipe.stated:
+        made.add_callback(_no_last_checkpoint())
+    return made
+
+
+def train(trainer: Any, begun: Begun) -> dict[str, float]:
+    """Train, from the checkpoint where there is one; how long this process took (`train_runtime`, seconds)."""
+    done = trainer.train(resume_from_checkpoint=begun.checkpoint)
+    return {"train_runtime": float(done.metrics["train_runtime"])}
+
+
+def abandon(begun: Begun) -> None:
+    """Leave nothing of a training that cannot be followed or has diverged."""
+    if begun.claim is not None:
+        begun.claim.release()
+        shutil.rmtree(begun.folder, ignore_errors=True)
+
+
+def _no_last_checkpoint() -> Any:
+    """Checkpoints are for a training that is killed: what its last step made is saved as the result anyway."""
+    from transformers import TrainerCallback
+
+    class NoLast(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                control.should_save = False
+
+    return NoLast()
 
 
 def watch(trainer: Any, on_step: OnStep | None) -> None:
@@ -122,7 +177,9 @@ def watch(trainer: Any, on_step: OnStep | None) -> None:
     trainer.add_callback(Report())
 
 
-def finish(begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any]) -> Training:
+def finish(
+    begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any], *, merge: Callable[..., dict[str, float]] = merge
+) -> Training:
     """Save the adapter (or the whole model), write the record, merge; returns the record.
 
     Raises TrainersError when a loss or a weight is no number: nothing is kept of such a training. When only the merge fails, adapter and
@@ -133,17 +190,33 @@ def finish(begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any]) 
         metrics = {"train_loss_first": losses[0], "train_loss_last": losses[-1], **metrics}
     trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
     if not all(math.isfinite(loss) for loss in losses) or not all(bool(weight.isfinite().all()) for weight in trained):
-        shutil.rmtree(begun.folder, ignore_errors=True)
+        abandon(begun)
         raise TrainersError(f"{recipe.path}: the training diverged (a loss or weight is no number any more); lower learning_rate")
     saved = begun.folder / ("adapter" if recipe.model.use_peft else "merged")
     trainer.save_model(str(saved))
+    training = _record(begun, recipe, metrics)
+    if begun.claim is None:
+        return shared(training)
     begun.tokenizer.save_pretrained(saved)
     # A pickle of the arguments, with this machine's paths: the record says the same, readably.
     (saved / "training_args.bin").unlink(missing_ok=True)
+    checkpoints = Path(recipe.training.output_dir)
+    if "save_strategy" not in recipe.stated:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):
         # Empty unless the recipe asked for checkpoints.
-        Path(recipe.training.output_dir).rmdir()
-    training = Training(
+        checkpoints.rmdir()
+    write_training(training, begun.folder)
+    begun.claim.release()
+    if recipe.model.use_peft and recipe.merge:
+        shifts = merge(begun.base, saved, begun.folder / "merged", revision=recipe.model.model_revision)
+        training = training.model_copy(update={"merged": "merged", "metrics": {**metrics, **shifts}})
+        write_training(training, begun.folder)
+    return shared(training)
+
+
+def _record(begun: Begun, recipe: Recipe, metrics: dict[str, Any]) -> Training:
+    return Training(
         training_id=begun.training_id,
         method=recipe.method,
         base=begun.base,
@@ -162,12 +235,6 @@ def finish(begun: Begun, recipe: Recipe, trainer: Any, metrics: dict[str, Any]) 
         started_at=begun.started_at,
         finished_at=datetime.now(UTC),
     )
-    write_training(training, begun.folder)
-    if recipe.model.use_peft and recipe.merge:
-        shifts = merge(begun.base, saved, begun.folder / "merged", revision=recipe.model.model_revision)
-        training = training.model_copy(update={"merged": "merged", "metrics": {**metrics, **shifts}})
-        write_training(training, begun.folder)
-    return training
 
 
 def local_weights(base: str, revision: str) -> Path:

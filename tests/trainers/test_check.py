@@ -60,6 +60,11 @@ def test_a_sound_recipe_is_told_in_figures(recipe_file: Path, votes: Path):
     assert memory["reference"] == 0 < memory["adapter"] < memory["weights"] and memory["optimiser"] == 2 * memory["gradients"]
 
 
+def test_kto_and_reward_are_checked_as_they_are_trained(recipe_file: Path, votes: Path):
+    kto, reward = (document(checked(recipe_file, votes, method=method)) for method in ("kto", "reward"))
+    assert kto["n_tokens"] == reward["n_tokens"] == document(checked(recipe_file, votes))["n_tokens"] and kto["n_trained_tokens"] > 0
+
+
 def test_the_parameters_are_those_of_the_model(recipe_file: Path, votes: Path, base: Path):
     from safetensors.torch import load_file
 
@@ -183,4 +188,4 @@ def test_the_command_marks_what_is_trained(recipe_file: Path, votes: Path, tmp_p
     assert done.exit_code == 0, done.output
     assert "«Gladly! To bake bread, start slowly.<|im_end|>»" in done.output and "optimiser" in done.output
     undecided = CliRunner().invoke(app, ["check", str(recipe_file), "--data", str(votes), "--results", str(tmp_path)])
-    assert isinstance(undecided.exception, RecipeError) and "add --method sft or dpo" in str(undecided.exception)
+    assert isinstance(undecided.exception, RecipeError) and "add --method sft or dpo or kto or reward" in str(undecided.exception)

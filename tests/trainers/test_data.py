@@ -41,7 +41,7 @@ def test_sft_takes_trls_other_formats_too(tmp_path: Path):
     [
         ("{broken", r"train\.jsonl:2: not JSON"),
         ({"prompt": ASK, "chosen": SAY}, r"train\.jsonl:2: dpo needs prompt \+ chosen \+ rejected; this row has prompt, chosen"),
-        ({**GOOD, "chosen": "text"}, r"train\.jsonl:2: chosen: must be a list of messages"),
+        ({**GOOD, "chosen": 5}, r"train\.jsonl:2: chosen: must be a list of messages"),
         ({**GOOD, "chosen": []}, r"train\.jsonl:2: chosen: must be a list of messages"),
         ([1], r"train\.jsonl:2: not an object"),
         ({**GOOD, "rejected": SAY}, r"train\.jsonl:2: chosen and rejected are the same"),

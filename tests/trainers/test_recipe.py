@@ -1,25 +1,49 @@
 """Every key of a recipe is read, or refused with its remedy."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
 
 from serving.errors import BakeoffError, DocumentError
 from trainers.errors import RecipeError
-from trainers.recipe import Method, read_recipe
+from trainers.recipe import CONFIGS, Method, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "trainers" / "recipes"
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(RECIPES)))
-def test_each_shipped_recipe_is_read_whole(path: Path, tmp_path: Path):
-    method = "dpo" if path.parent.name == "dpo" else "sft"
+def test_each_shipped_recipe_is_read_whole(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # A recipe for GPUs is read as it would be there.
+    import transformers.training_args
+
+    monkeypatch.setattr(transformers.training_args, "is_torch_bf16_gpu_available", lambda: True)
+    method = cast(Method, path.parent.name)
     recipe = read_recipe(path, method, data=tmp_path)
+    assert recipe.training.__class__.__name__ == CONFIGS[method]
     for key, value in recipe.stated.items():
+        if key in recipe.own:
+            continue
         holder = recipe.training if hasattr(recipe.training, key) else recipe.model
         kept = getattr(holder, key)
         assert kept == value or [kept] == value or str(getattr(kept, "value", kept)) == value, key
+    # Where its numbers come from stands above them, and the name of the file is what it does.
+    assert any(word in path.read_text().split("\nmodel_name_or_path")[0] for word in ("arXiv", "handbook"))
+    stated = (recipe.model.use_peft, recipe.model.load_in_4bit)
+    assert stated == {"full": (False, False), "lora": (True, False), "cpu": (True, False), "qlora": (True, True)}[path.stem]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.jinja")), ids=lambda path: path.parent.name)
+def test_each_shipped_template_trains_the_answer_and_its_end(path: Path, base: Path):
+    from transformers import AutoTokenizer
+
+    from trainers.template import lint
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = path.read_text()
+    asked = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}, {"role": "user", "content": "How are you?"}]
+    assert lint(tokenizer, asked, [{"role": "assistant", "content": "Well."}]) == []
 
 
 def test_values_reach_trl_as_what_was_meant(recipe_file: Path, tmp_path: Path):
@@ -46,7 +70,7 @@ def test_dpo_defaults_to_the_loss_that_keeps_the_chosen_answer_alive(recipe_file
         ("output_dir=here", "output_dir: each training has a folder of its own"),
         ("push_to_hub=true", "push_to_hub: nothing is uploaded"),
         ("hub_model_id=x/y", "hub_model_id: nothing is uploaded"),
-        ("load_in_4bit=true", "load_in_4bit: quantised training is not supported yet"),
+        ("use_bnb_nested_quant=true", "use_bnb_nested_quant: is read only with load_in_4bit: true"),
         ("eval_strategy=sometimes", r"eval_strategy: must be one of no, steps, epoch \(got 'sometimes'\)"),
         ("nonsense", "--set nonsense: write key=value"),
         ("seed=[1", "not valid YAML"),

@@ -62,3 +62,20 @@ def test_a_hub_that_cannot_be_reached_is_one_line():
     with pytest.raises(DataError, match=r"somebody/something: cannot be read: .*give a local folder or file") as caught:
         load_rows(Path("somebody/something"), "dpo")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_as_on_the_hub_is_read_by_the_names_of_its_splits(tmp_path: Path):
+    from datasets import Dataset, DatasetDict
+
+    rows = [{"prompt": f"What is {n}?", "chosen": "A number.", "rejected": "A word."} for n in range(6)]
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for shard in range(2):
+        Dataset.from_list(rows[3 * shard : 3 * shard + 3]).to_parquet(tmp_path / "hub" / "data" / f"train-0000{shard}-of-00002.parquet")
+    found = load_rows(tmp_path / "hub", "dpo")
+    assert len(found.train) == 6 and not found.test and found.train[5]["prompt"][0]["content"] == "What is 5?"
+    DatasetDict({"train_prefs": Dataset.from_list(rows[:4]), "test_prefs": Dataset.from_list(rows[4:])}).save_to_disk(tmp_path / "saved")
+    named = {"dataset_train_split": "train_prefs", "dataset_test_split": "test_prefs"}
+    saved = load_rows(tmp_path / "saved", "dpo", named)
+    assert (len(saved.train), len(saved.test)) == (4, 2)
+    with pytest.raises(DataError, match=r"has no split 'train' \(it has train_prefs, test_prefs\); name the one .* dataset_train_split"):
+        load_rows(tmp_path / "saved", "dpo")

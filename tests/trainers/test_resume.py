@@ -1,0 +1,90 @@
+"""A training that is killed goes on with the same command, to the same end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainers.recipe import read_recipe
+from trainers.resume import claim, last_checkpoint
+
+
+def started(recipe: Path, votes: Path, results: Path, method: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    options = ["--data", str(votes), "--results", str(results), "--json", "--set", "merge=false"]
+    command = [sys.executable, "-m", "trainers.cli", method, str(recipe), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    training: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return training, told
+
+
+def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Path:
+    """Kill -9 as soon as the checkpoint of `step` is whole; the training's folder."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := next(iter(results.glob(f"trainings/*/checkpoints/checkpoint-{step}/trainer_state.json")), None):
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            return found.parents[2]
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(f"no checkpoint at step {step}: {process.communicate()[1]}")
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Path, votes: Path, tmp_path: Path, method: str):
+    steps = "max_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
+    kept = [line for line in recipe_file.read_text().splitlines() if not line.startswith(("num_train_epochs", "learning_rate"))]
+    recipe_file.write_text("\n".join(kept) + "\n" + steps)
+    whole, _ = ended(started(recipe_file, votes, tmp_path / "whole", method))
+    folder = killed_at(started(recipe_file, votes, tmp_path / "killed", method), tmp_path / "killed", 20)
+    assert not (folder / "training.json").exists()
+    again, told = ended(started(recipe_file, votes, tmp_path / "killed", method))
+    assert again["training_id"] == folder.name and f"{folder.name} goes on from checkpoint-" in told
+    # The same arithmetic in the same order: one part in a million is left to threads.
+    for name in ("train_loss_first", "train_loss_last", "eval_loss_before", "eval_loss"):
+        assert again["metrics"][name] == pytest.approx(whole["metrics"][name], rel=1e-6), name
+    assert {path.name for path in folder.iterdir()} == {"training.json", "adapter"}
+
+
+def test_another_recipe_other_rows_or_a_living_training_begin_anew(recipe_file: Path, votes: Path, tmp_path: Path):
+    recipe = read_recipe(recipe_file, "sft", data=votes)
+    first = claim(recipe, "base", "rows", tmp_path)
+    living = claim(recipe, "base", "rows", tmp_path)
+    assert living.training_id != first.training_id
+    for held in (first, living):
+        held.lock.close()
+    other = read_recipe(recipe_file, "sft", data=votes, overrides=["learning_rate=2e-3"])
+    fresh = [
+        claim(other, "base", "rows", tmp_path),
+        claim(recipe, "base", "other rows", tmp_path),
+        claim(recipe, "other", "rows", tmp_path),
+    ]
+    assert len({held.training_id for held in fresh} | {first.training_id, living.training_id}) == 5
+    again = claim(recipe, "base", "rows", tmp_path)
+    assert again.training_id in {first.training_id, living.training_id} and again.checkpoint is None
+    again.release()
+    assert not (again.folder / "started.json").exists()
+    for held in fresh:
+        held.release()
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path):
+    for number, whole in ((9, True), (20, True), (100, False)):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{number}"
+        folder.mkdir(parents=True)
+        if whole:
+            (folder / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-20"
+    assert last_checkpoint(tmp_path / "nothing") is None
