@@ -90,7 +90,7 @@ def _because(decision: Decision) -> str:
     parts = sorted(decision.candidates[1].parts.items(), key=lambda part: part[1])
     lacks = [NAMES[name] for name, value in parts if value < -0.05]
     has = [NAMES[name] for name, value in reversed(parts) if value > 0.05]
-    told = [f"better in {_list(has)}"] * bool(has) + [f"worse in {_list(lacks)}"] * bool(lacks)
+    told = [f"{how} in {_list(names)}" for how, names in (("better", has), ("worse", lacks)) if names]
     return f", {', '.join(told)}" if told else ""
 
 
