@@ -10,6 +10,7 @@ import streamlit as st
 from arena.battle import current
 from arena.views import frame
 from dashboards.charts import number, points_with_intervals
+from dashboards.figure import figure
 from evals.measures import measures
 from evals.runs import read_run, read_run_record, run_folders
 from serving.errors import BakeoffError
@@ -95,7 +96,9 @@ def _rows_of(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
 def _chart(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str, what: str) -> None:
     drawn = [row for row in rows if row[x] and row["value"] is not None]
     if drawn:
-        st.altair_chart(points_with_intervals(drawn, x=x, x_title=title, x_format=format), width="stretch")
+        origin = f"From {', '.join(sorted({row['run_id'] for row in drawn}))}. Bars are 95 % intervals."
+        chart = points_with_intervals(drawn, x=x, x_title=title, x_format=format)
+        figure(chart, drawn, name=f"quality-and-{what}", origin=origin, alt=f"Quality against {what} of {len(drawn)} endpoints")
     else:
         frame.empty(f"No {what} is known.", "The answers were recorded without it; it is left open, not called zero.")
     if drawn and (missing := [row["endpoint"] for row in rows if row not in drawn]):
