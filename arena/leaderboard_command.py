@@ -15,6 +15,7 @@ import numpy as np
 
 from arena.ballots import BOTH_BAD, Ballots, ballots_of
 from arena.errors import ArenaError, NothingToRate
+from arena.intervals import clusters
 from arena.ratings import Board, Method, rate, win_probabilities
 from arena.style import STYLE, read_columns
 from arena.votes import now
@@ -48,7 +49,7 @@ def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool, publish
         which = [f"of voter '{choice.voter}'"] * bool(choice.voter) + [f"in category '{choice.category}'"] * bool(choice.category)
         raise NothingToRate(f"there is no rated vote {' '.join(which)}".rstrip() + ": leave --voter or --category out")
     board = rate(ballots, method)
-    document = {"voter": choice.voter, "category": choice.category, **counts, **published(board, method)}
+    document = {"voter": choice.voter, "category": choice.category, **counts, **published(board, method, ballots)}
     if publish:
         path = choice.results / "leaderboard.json"
         write_text_atomically(path, json.dumps({"published_at": now().isoformat(), **document}, ensure_ascii=False) + "\n")
@@ -62,10 +63,18 @@ def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool, publish
         _print(board, document, matrix)
 
 
-def published(board: Board, method: Method) -> dict[str, Any]:
-    """A board as results/leaderboard.json has it, with the covariance of the ratings where the method asked for it."""
+def published(board: Board, method: Method, ballots: Ballots) -> dict[str, Any]:
+    """A board as results/leaderboard.json has it, with the covariance of the ratings where the method asked for it.
+
+    `n_clusters` is how many voters, prompts or single votes the covariance is from, as equally busy ones (Σn)²/Σn²; of two ways the fewer.
+    """
+    sizes = []
+    for member in (member for sign, member in clusters(ballots, method.cluster) if sign > 0):
+        together = np.bincount(member[member >= 0], ballots.counts[member >= 0])
+        alone = float(ballots.counts[member < 0].sum())
+        sizes.append((together.sum() + alone) ** 2 / max((together**2).sum() + alone, 1.0))
     return {
-        "method": method.name, "cluster": method.cluster,
+        "method": method.name, "cluster": method.cluster, "n_clusters": round(min(sizes)),
         "options": {key: value for key, value in asdict(method).items() if key not in ("name", "cluster", "covariance")},
         **board.model_dump(mode="json", exclude={"ratings", *(["covariance"] if board.covariance is None else [])}),
         "ratings": [rating.model_dump(mode="json") | {"both_bad_share": rating.both_bad_share} for rating in board.ratings],

@@ -4,7 +4,7 @@ import streamlit as st
 
 from arena import app as arena
 from arena.views import frame
-from dashboards import standings, tradeoffs
+from dashboards import picking, standings, tradeoffs
 
 
 def pages() -> list[st.Page]:
@@ -15,6 +15,7 @@ def pages() -> list[st.Page]:
         leaderboard,
         st.Page(standings.page, title="Head to head", icon=":material/grid_on:", url_path="head-to-head"),
         st.Page(tradeoffs.page, title="Trade-offs", icon=":material/balance:", url_path="trade-offs"),
+        st.Page(picking.page, title="Pick", icon=":material/task_alt:", url_path="pick"),
         *others,
     ]
 

@@ -8,8 +8,9 @@ Nothing here decides: a measure that an endpoint lacks is left out, and "unknown
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ class Records:
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
     rated: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` computes from these records, kept under its key: wishes change by the second on a page, records do not."""
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
 
     @property
     def tasks(self) -> list[str]:
@@ -171,18 +179,23 @@ def market_of(records: Records, wishes: Wishes, tasks: tuple[str, ...]) -> Marke
             notes.append(f"task '{task}': {next(iter(on.values())).metric} is no share from 0 to 1, so it is not weighed")
         if shares:
             origin = {one: asked.run_id for one, asked in shares.items()}
-            measures[f"quality:{task}"] = of_items(f"quality:{task}", {one: asked.items for one, asked in shares.items()}, origin)
+            items = {one: asked.items for one, asked in shares.items()}
+            name = f"quality:{task}"
+            measures[name] = records.once(name, partial(of_items, name, items, origin))
         notes += _several_versions(task, on)
     wanted: set[LatencyFigure] = {wishes.figure}
     wanted |= {"ttft_p95"} if wishes.require.max_ttft_p95_s is not None else set()
     wanted |= {"latency_p95"} if wishes.require.max_latency_p95_s is not None else set()
     for figure in sorted(wanted):
-        found = _under_load(records, figure, wishes.under, broken) if wishes.under.load else _as_asked(records, figure, tasks)
+        found = (
+            _under_load(records, figure, wishes.under, broken)
+            if wishes.under.load
+            else records.once((figure, tasks), partial(_as_asked, records, figure, tasks))
+        )
         if found.endpoints:
             measures[figure] = found
-    for name, priced in bills(records, wishes.under, tasks).items():
-        if priced:
-            measures[name] = of_bills(name, priced)
+    priced = records.once(("bills", wishes.under, tasks), partial(bills, records, wishes.under, tasks))
+    measures |= {name: of_bills(name, found) for name, found in priced.items() if found}
     seen = dict.fromkeys([*(one for measure in measures.values() for one in measure.endpoints), *(one for one, _ in records.asked)])
     named = wishes.endpoints or tuple(seen)
     return Market({one: records.endpoints.get(one) for one in named}, measures, tasks, broken, tuple(notes))
@@ -216,7 +229,9 @@ def rating_of(document: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Me
     if twice:
         raise PickError(f"names: several of the arena's models are said to be endpoint '{min(twice)}'; name each endpoint once")
     origin = f"{document.get('n_battles', 0):,} votes, {str(document.get('published_at', ''))[:10]}".rstrip(", ")
-    return of_ratings(models, [row["rating"] for row in rows], matrix, [row["n_battles"] for row in rows], origin), note
+    groups = int(document.get("n_clusters") or document.get("n_battles") or 2)
+    n = [int(row["n_battles"]) for row in rows]
+    return of_ratings(models, [row["rating"] for row in rows], matrix, n=n, groups=groups, origin=origin), note
 
 
 def level_at(levels: tuple[tuple[str, Level], ...], under: Under) -> tuple[str, Level] | None:
