@@ -6,8 +6,8 @@
 In each world true ratings, qualities, seconds and dollars are drawn (abler endpoints tend to be dearer, slower and better liked), then
 votes, items and load repeats from them. Votes are rated by the arena and published, load repeats are summarised by `evals load`'s own
 figures, items and dollars are what runs hold: `read`, `believe` and `decide` do not know that they are in a simulation. Several people
-with wishes of their own choose in each world. Of the choices that were given 80 % (75 to 85), 75 to 85 % should be truly best: the best of
-those that truly keep the constraints.
+with wishes of their own choose in each world. Of the choices that were given 80 % (75 to 85), 75 to 85 % should be truly best: the best
+of those that truly keep the constraints.
 """
 
 import argparse

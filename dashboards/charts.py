@@ -94,7 +94,8 @@ def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
 def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, str], formats: tuple[str, str], log_x: bool) -> Any:
     """What may be chosen, what may not, and the front between them. A row has `endpoint`, `x` and `y` with their bounds, and `role`.
 
-    `role` is "choice", "front", "beaten" or "excluded"; a name stands beside the first two. Points carry 95 % intervals both ways.
+    `role` is "choice", "front", "beaten" or "excluded"; a name stands beside the first two, under its point where `below`. The dashed line
+    joins the rows with `line`. Points carry 95 % intervals both ways.
     """
     import altair as alt
     import pandas as pd
@@ -113,7 +114,7 @@ def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, 
         base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=alt.X(f"{x}_lower:Q"), x2=f"{x}_upper:Q", y=vertical, color=painted),
     ]
     line = (
-        base.transform_filter("datum.role == 'front' || datum.role == 'choice'")
+        base.transform_filter("datum.line")
         .mark_line(interpolate="linear", strokeDash=[4, 3], strokeWidth=1.5, color="#3388C8", opacity=0.8)
         .encode(x=horizontal, y=vertical, order=alt.Order(f"{x}:Q"))
     )
@@ -128,13 +129,13 @@ def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, 
     )  # fmt: skip
     middle = (low * high) ** 0.5 if log_x else (low + high) / 2
     named = base.transform_filter("datum.role == 'front' || datum.role == 'choice'")
-    text = {"fontSize": 13, "dy": -9}
     names = [
-        named.transform_filter(f"datum.{x} {sign} {middle}").mark_text(align=align, dx=dx, **text).encode(
-            x=horizontal, y=vertical, text="endpoint:N", color=painted
-        )
+        named.transform_filter(f"datum.{x} {sign} {middle} && {'' if below else '!'}datum.below")
+        .mark_text(align=align, dx=dx, dy=11 if below else -9, fontSize=13)
+        .encode(x=horizontal, y=vertical, text="endpoint:N", color=painted)
         for sign, align, dx in (("<=", "left", 10), (">", "right", -10))
-    ]  # fmt: skip
+        for below in (False, True)
+    ]
     return alt.layer(*bars, line, points, *names).properties(height=340)
 
 

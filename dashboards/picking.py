@@ -21,7 +21,8 @@ from evals.pick.certainty import Beliefs, believe
 from evals.pick.choosing import Candidate, Decision, Valued, decide
 from evals.pick.command import read_wishes
 from evals.pick.evidence import Records, read_records
-from evals.pick.report import MOST_ROWS, advice, grouped, interval, named, percent, relaxed, surely, verdict
+from evals.pick.front import on_front
+from evals.pick.report import MOST_ROWS, advice, doubt, grouped, interval, named, percent, relaxed, second, surely, verdict
 from evals.pick.scope import Scope, scope_of
 from evals.pick.wishes import Wishes
 from evals.runs import run_folders
@@ -47,8 +48,9 @@ def page() -> None:
             return
         answer = st.container()
         left, right = st.columns([1, 2.3], gap="large")
+        carried = scope_of(records, start)
         with left:
-            wishes = controls(records, start, scope_of(records, start))
+            wishes = controls(records, start, carried)
         scope = scope_of(records, wishes)
         decision = decide(scope, wishes, _beliefs(records, scope))
     except BakeoffError as error:
@@ -57,7 +59,8 @@ def page() -> None:
     with answer:
         st.html(headline(decision))
     with right:
-        _result(decision)
+        # Why the sliders stand where they stood, as long as they do.
+        _result(decision, carried.notes if scope.weigh == carried.weigh and scope.tasks == carried.tasks else ())
     for problem in records.problems:
         st.warning(problem)
 
@@ -67,22 +70,18 @@ def headline(decision: Decision) -> str:
     if decision.choice is None or decision.probability is None:
         steps = "".join(f"<li>{html.escape(line[0].upper() + line[1:])}.</li>" for line in relaxed(decision))
         return f'<div class="pick none" role="status"><h2>Nobody</h2><p>{html.escape(verdict(decision))}</p><ul>{steps}</ul></div>'
-    said = html.escape(verdict(decision).partition(": ")[2] if ": " in verdict(decision) else "")
-    meter = f'<i style="width:{100 * decision.probability:.1f}%"></i>'
-    words = html.escape(f"{surely(decision.probability)} the best")
-    label = f"{percent(decision.probability)} {words}"
-    rest = html.escape(verdict(decision)[len(decision.choice) + 2 :].partition(". ")[2])
+    words = f"{surely(decision.probability)} the best"
+    label = html.escape(f"{percent(decision.probability)} {words}")
+    meter = f'<div class="meter" role="img" aria-label="{label}"><i style="width:{100 * decision.probability:.1f}%"></i></div>'
+    told = "".join(f"<p>{html.escape(line)}</p>" for line in (doubt(decision), second(decision)) if line)
     more = "".join(f"<li>{html.escape(line)}</li>" for line in advice(decision))
-    doubt = said.partition(".")[0].partition("; ")[2]
-    doubt = f"<p>{doubt[0].upper()}{doubt[1:]}.</p>" if doubt else ""
     return (
         f'<div class="pick" role="status"><h2>{html.escape(decision.choice)}</h2>'
-        f'<p class="sure"><b>{percent(decision.probability)}</b> {words}</p>'
-        f'<div class="meter" role="img" aria-label="{label}">{meter}</div>{doubt}<p>{rest}</p><ul>{more}</ul></div>'
+        f'<p class="sure"><b>{html.escape(percent(decision.probability))}</b> {words}</p>{meter}{told}<ul>{more}</ul></div>'
     )
 
 
-def _result(decision: Decision) -> None:
+def _result(decision: Decision, said: tuple[str, ...]) -> None:
     measures = [measure for parts in decision.objectives.values() for measure in parts]
     if decision.candidates or decision.excluded:
         _chart(decision, measures)
@@ -95,7 +94,8 @@ def _result(decision: Decision) -> None:
         )
         with st.expander(f"Not to be chosen ({len(decision.excluded)})", expanded=not decision.candidates):
             st.html(f'<ul class="reasons">{lines}</ul>')
-    st.html("".join(f'<p class="note">{html.escape(note[0].upper() + note[1:])}.</p>' for note in decision.notes))
+    if notes := dict.fromkeys((*decision.notes, *said)):
+        st.html("".join(f'<p class="note">{html.escape(note[0].upper() + note[1:])}.</p>' for note in notes))
 
 
 def _chart(decision: Decision, measures: list[str]) -> None:
@@ -117,15 +117,30 @@ def _chart(decision: Decision, measures: list[str]) -> None:
     if not drawn:
         return
     origins = sorted({row["origin"] for row in drawn if row["origin"]})
-    origin = f"From {', '.join(origins[:3])}. Bars are 95 % intervals of the true values." + (" Dashed: the front." if many else "")
+    dashed = " Dashed: the front in these two." if many else ""
+    origin = f"From {', '.join(origins[:3])}. Bars are 95 % intervals of the true values.{dashed}"
     alt_text = f"{named(y)} against {named(x)} of {len(drawn)} endpoints" if many else f"{named(x)} of {len(drawn)} endpoints"
     if many:
         log_x = not x.startswith(("quality", "rating"))
+        drawn = _in_two(drawn, _key(x), _key(y), less=log_x)
         chart = front(drawn, x=_key(x), y=_key(y), titles=(named(x), named(y)), formats=(_format(x), _format(y)), log_x=log_x)
     else:
         drawn = drawn[:30]
         chart = dots(drawn, x=_key(x), title=named(x), format=_format(x))
     figure(chart, drawn, name="pick", origin=origin, alt=alt_text)
+
+
+def _in_two(rows: list[dict[str, Any]], x: str, y: str, *, less: bool) -> list[dict[str, Any]]:
+    """The rows from left to right, `line` where nobody who may be chosen beats them in these two; `below` every other, so names stand
+    apart.
+    """
+    import numpy as np
+
+    ordered = sorted(rows, key=lambda row: (row[x], row[y]))
+    able = [row for row in ordered if row["role"] != "excluded"]
+    points = np.array([[-row[x] if less else row[x], row[y]] for row in able]).reshape(len(able), 2)
+    line = {row["endpoint"] for row, kept in zip(able, on_front(points), strict=True) if kept} if able else set()
+    return [{**row, "line": row["endpoint"] in line, "below": place % 2 == 1} for place, row in enumerate(ordered)]
 
 
 def chart_rows(decision: Decision, measures: list[str]) -> list[dict[str, Any]]:
@@ -153,7 +168,7 @@ def _row(endpoint: str, values: dict[str, Valued], measures: list[str], **more: 
 def table(decision: Decision, measures: list[str]) -> str:
     """Who may be chosen, best first, with the origin of each number in its title."""
     heads = "".join(f'<th class="num">{html.escape(named(measure))}</th>' for measure in measures)
-    head = f'<tr><th>Endpoint</th><th class="num">Best</th>{heads}<th class="num">Score</th><th>Front</th></tr>'
+    head = f'<tr><th>Endpoint</th><th class="num">Best</th>{heads}<th class="num">Score</th></tr>'
     body = "".join(_line(one, measures) for one in decision.candidates[:MOST_ROWS])
     left = len(decision.candidates) - MOST_ROWS
     more = f'<p class="note">and {left} more: <code>evals pick --json</code> has them all.</p>' if left > 0 else ""
@@ -161,12 +176,13 @@ def table(decision: Decision, measures: list[str]) -> str:
 
 
 def _line(one: Candidate, measures: list[str]) -> str:
-    cells = f'<td class="model">{html.escape(one.endpoint)}</td><td class="num">{html.escape(percent(one.probability_best))}</td>'
+    beaten = "" if one.on_front else "<br><small>beaten in everything</small>"
+    cells = f'<td class="model">{html.escape(one.endpoint)}{beaten}</td><td class="num">{html.escape(percent(one.probability_best))}</td>'
     for measure in measures:
         found = one.values.get(measure)
         title = f"{found.n:,} {found.unit}, {found.origin}" if found else "not measured"
         cells += f'<td class="num" title="{html.escape(title)}">{html.escape(interval(measure, found))}</td>'
-    return f'<tr>{cells}<td class="num">{one.score:+.2f}</td><td>{"yes" if one.on_front else ""}</td></tr>'
+    return f'<tr>{cells}<td class="num">{one.score:+.2f}</td></tr>'
 
 
 def _key(measure: str) -> str:

@@ -24,8 +24,10 @@ NO_LOAD = "as the suites asked"
 def controls(records: Records, start: Wishes, scope: Scope) -> Wishes:
     """The widgets, and what they say. Raises DocumentError for what does not go together."""
     weigh = _weights(start, scope)
-    with st.expander("What it must keep", expanded=True):
-        require = _require(records, start, scope)
+    require = _terms(start, scope)
+    asked = start.require.model_dump(exclude_defaults=True).keys() - require.keys()
+    with st.expander("Limits", expanded=bool(asked)):
+        require |= _require(start, scope)
     with st.expander("Under which conditions"):
         under, tasks = _conditions(records, start, scope)
     if under.get("requests_per_month") or under.get("demand"):
@@ -46,18 +48,25 @@ def controls(records: Records, start: Wishes, scope: Scope) -> Wishes:
 def _weights(start: Wishes, scope: Scope) -> dict[str, float]:
     st.markdown("**What counts**")
     return {
-        name: st.slider(label, 0.0, 3.0, float(min(getattr(scope.weigh, name), 3.0)), 0.5, help=told, key=f"weigh-{name}")
+        name: st.slider(label, 0.0, 3.0, float(min(getattr(scope.weigh, name), 3.0)), 0.5, "%.1f", key=f"weigh-{name}", help=told)
         for name, (label, told) in ((name, LABELS[name]) for name in OBJECTIVES)
     }
 
 
-def _require(records: Records, start: Wishes, scope: Scope) -> dict[str, Any]:
+def _terms(start: Wishes, scope: Scope) -> dict[str, Any]:
     asked = start.require
     licences = sorted({one.license for name in scope.market.endpoints if (one := scope.market.endpoints[name]) and one.license})
-    found: dict[str, Any] = {
+    st.markdown("**What it must keep**")
+    return {
         "open_weights": st.toggle("Open weights only", asked.open_weights),
         "data_stays": st.toggle("Data may not leave", asked.data_stays),
         "licenses": st.multiselect("Licences", sorted({*licences, *asked.licenses}), asked.licenses, placeholder="any", key="licences"),
+    }
+
+
+def _require(start: Wishes, scope: Scope) -> dict[str, Any]:
+    asked = start.require
+    found: dict[str, Any] = {
         "max_ttft_p95_s": _limit("First token, p95, s at most", asked.max_ttft_p95_s, "ttft", step=0.5),
         "max_latency_p95_s": _limit("Latency, p95, s at most", asked.max_latency_p95_s, "latency", step=1.0),
         "max_usd_per_1000": _limit("$ per 1,000 requests, at most", asked.max_usd_per_1000, "usd", step=0.5),

@@ -76,13 +76,22 @@ def verdict(decision: Decision) -> str:
             return "No endpoint keeps every constraint."
         return "No endpoint can be chosen: of each, something that counts is unknown or a constraint is not kept."
     assert decision.probability is not None
-    text = f"{decision.choice}: {surely(decision.probability)} the best ({percent(decision.probability)})"
-    if decision.probability_feasible is not None and decision.probability_feasible < 0.995:
-        text += f"; it keeps every constraint with {percent(decision.probability_feasible)}"
-    text += "."
+    first = f"{decision.choice}: {surely(decision.probability)} the best ({percent(decision.probability)})."
+    return " ".join(line for line in (first, doubt(decision), second(decision)) if line)
+
+
+def doubt(decision: Decision) -> str:
+    """How probably the choice keeps every constraint, where that is in doubt; else nothing."""
+    if decision.probability_feasible is None or decision.probability_feasible >= 0.995:
+        return ""
+    return f"It keeps every constraint with a probability of {percent(decision.probability_feasible)}."
+
+
+def second(decision: Decision) -> str:
+    """Who comes second, and why not first."""
     if decision.runner_up is None:
-        return f"{text} It is the only one that may be chosen."
-    return f"{text} Runner-up: {decision.runner_up} ({percent(decision.probability_runner_up)}){_because(decision)}."
+        return "It is the only one that may be chosen."
+    return f"Runner-up: {decision.runner_up} ({percent(decision.probability_runner_up)}){_because(decision)}."
 
 
 def _because(decision: Decision) -> str:
