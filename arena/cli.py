@@ -54,6 +54,7 @@ def leaderboard(
     orders: Annotated[int, typer.Option(min=0, help="With --method elo: mean over this many random orders.")] = 0,
     fragility: Annotated[bool, typer.Option("--fragility", help="How many dropped votes put the next model above.")] = False,
     matrix: Annotated[bool, typer.Option("--matrix", help="Also how likely each model beats each other.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Also write <results>/leaderboard.json, for 'evals pick'.")] = False,
     database: Database = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -68,7 +69,7 @@ def leaderboard(
         weights=weights, anchor=parse_anchor(anchor), bootstrap=bootstrap, orders=orders, fragility=fragility,
     )  # fmt: skip
     choice = Choice(votes, _database(database, results), results, voter=voter, category=category)
-    show(choice, asked, matrix=matrix, as_json=as_json)
+    show(choice, asked, matrix=matrix, as_json=as_json, publish=publish)
 
 
 @app.command(name="import")

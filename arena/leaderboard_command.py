@@ -2,10 +2,12 @@
 
 arena leaderboard --method davidson --position --cluster both --anchor "GPT 4=1200" --json
 arena leaderboard --style-control --category code --fragility
+arena leaderboard --cluster voter --publish          # also results/leaderboard.json, which `evals pick` reads
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ import numpy as np
 
 from arena.ballots import BOTH_BAD, Ballots, ballots_of
 from arena.errors import ArenaError, NothingToRate
+from arena.intervals import clusters
 from arena.ratings import Board, Method, rate, win_probabilities
 from arena.style import STYLE, read_columns
+from arena.votes import now
 from serving.command import emit_json, say
+from serving.documents import write_text_atomically
 from serving.errors import did_you_mean
 
 METHODS = {"bt": "Bradley-Terry", "davidson": "Davidson (ties as a parameter)", "elo": "online Elo (K = 4)"}
@@ -32,8 +37,11 @@ class Choice:
     category: str | None = None
 
 
-def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool) -> None:
-    """Rate and print. Raises ArenaError."""
+def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool, publish: bool = False) -> None:
+    """Rate, print and, if asked, publish. Raises ArenaError."""
+    if publish and method.name == "elo":
+        raise ArenaError("--publish needs --method bt or davidson: ratings without intervals decide nothing")
+    method = replace(method, covariance=publish)
     ballots, counts = _of_file(choice, method) if choice.votes else _of_store(choice, method)
     if not counts["n_votes"]:
         raise NothingToRate("there are no votes to rate: vote with 'arena up', or bring some in with 'arena import'")
@@ -41,12 +49,11 @@ def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool) -> None
         which = [f"of voter '{choice.voter}'"] * bool(choice.voter) + [f"in category '{choice.category}'"] * bool(choice.category)
         raise NothingToRate(f"there is no rated vote {' '.join(which)}".rstrip() + ": leave --voter or --category out")
     board = rate(ballots, method)
-    document = {
-        "method": method.name, "cluster": method.cluster, "voter": choice.voter, "category": choice.category, **counts,
-        "options": {key: value for key, value in asdict(method).items() if key not in ("name", "cluster")},
-        **board.model_dump(mode="json", exclude={"ratings"}),
-        "ratings": [rating.model_dump(mode="json") | {"both_bad_share": rating.both_bad_share} for rating in board.ratings],
-    }  # fmt: skip
+    document = {"voter": choice.voter, "category": choice.category, **counts, **published(board, method, ballots)}
+    if publish:
+        path = choice.results / "leaderboard.json"
+        write_text_atomically(path, json.dumps({"published_at": now().isoformat(), **document}, ensure_ascii=False) + "\n")
+        say(f"{path}: {len(board.ratings)} models; 'evals pick' reads it")
     if matrix:
         models, chances = win_probabilities(board.ratings)
         document["win_probability"] = {"models": models, "matrix": chances.tolist()}
@@ -54,6 +61,24 @@ def show(choice: Choice, method: Method, *, matrix: bool, as_json: bool) -> None
         emit_json(document)
     else:
         _print(board, document, matrix)
+
+
+def published(board: Board, method: Method, ballots: Ballots) -> dict[str, Any]:
+    """A board as results/leaderboard.json has it, with the covariance of the ratings where the method asked for it.
+
+    `n_clusters` is how many voters, prompts or single votes the covariance is from, as equally busy ones (Σn)²/Σn²; of two ways the fewer.
+    """
+    sizes = []
+    for member in (member for sign, member in clusters(ballots, method.cluster) if sign > 0):
+        together = np.bincount(member[member >= 0], ballots.counts[member >= 0])
+        alone = float(ballots.counts[member < 0].sum())
+        sizes.append((together.sum() + alone) ** 2 / max((together**2).sum() + alone, 1.0))
+    return {
+        "method": method.name, "cluster": method.cluster, "n_clusters": round(min(sizes)),
+        "options": {key: value for key, value in asdict(method).items() if key not in ("name", "cluster", "covariance")},
+        **board.model_dump(mode="json", exclude={"ratings", *(["covariance"] if board.covariance is None else [])}),
+        "ratings": [rating.model_dump(mode="json") | {"both_bad_share": rating.both_bad_share} for rating in board.ratings],
+    }  # fmt: skip
 
 
 def parse_anchor(text: str | None) -> tuple[str, float] | None:

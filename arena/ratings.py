@@ -92,7 +92,8 @@ class Term(Noun):
 class Board(Noun):
     """The ratings, best first, then the models that are not comparable; and the further terms. `n_used` votes decided them.
 
-    `n_without_columns` votes were left out because a style column is not known; `n_rounds` bootstrap rounds had a fit.
+    `n_without_columns` votes were left out because a style column is not known; `n_rounds` bootstrap rounds had a fit. `covariance` (where
+    it was asked for) is of the ratings' errors in points², in the order of the rated models.
     """
 
     ratings: tuple[Rating, ...]
@@ -101,6 +102,7 @@ class Board(Noun):
     n_without_columns: int = 0
     n_rounds: int | None = None
     fragility_by: Literal["refit", "influence"] | None = None
+    covariance: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Method:
     bootstrap: int = 0
     orders: int = 0
     fragility: bool = False
+    covariance: bool = False
 
     @property
     def counted(self) -> bool:
@@ -292,6 +295,7 @@ def _rated(ballots: Ballots, columns: Array, method: Method, counts: list[tuple[
                 f"--bootstrap: {len(thetas)} of {method.bootstrap} rounds leave the models comparable: there are too few votes"
             )
         n_rounds = len(thetas)
+        covariance = np.cov(thetas, rowvar=False)
         lower, upper = START + POINTS * np.percentile(thetas, [2.5, 97.5], axis=0)
         rank = intervals.ranks(lower, upper)[0]
         places = 1 + np.argsort(np.argsort(-thetas, axis=1, kind="stable"), axis=1)
@@ -312,6 +316,7 @@ def _rated(ballots: Ballots, columns: Array, method: Method, counts: list[tuple[
         n_used=int(ballots.counts.sum()),
         n_rounds=n_rounds,
         fragility_by=by if method.fragility else None,
+        covariance=tuple(map(tuple, (POINTS**2 * covariance[np.ix_(order, order)]).tolist())) if method.covariance else None,
     )
 
 

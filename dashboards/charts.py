@@ -89,3 +89,65 @@ def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
         .properties(width=alt.Step(cell), height=alt.Step(cell))
         .configure_view(stroke=None)
     )
+
+
+def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, str], formats: tuple[str, str], log_x: bool) -> Any:
+    """What may be chosen, what may not, and the front between them. A row has `endpoint`, `x` and `y` with their bounds, and `role`.
+
+    `role` is "choice", "front", "beaten" or "excluded"; a name stands beside the first two, under its point where `below`. The dashed line
+    joins the rows with `line`. Points carry 95 % intervals both ways.
+    """
+    import altair as alt
+    import pandas as pd
+
+    order = ["choice", "front", "beaten", "excluded"]
+    colour = alt.Scale(domain=order, range=["#D55E00", "#3388C8", "#8a8178", "#8a8178"])
+    shape = alt.Scale(domain=order, range=["diamond", "circle", "circle", "cross"])
+    low, high = min(row[x] for row in rows), max(row[x] for row in rows)
+    x_scale = alt.Scale(type="log", domain=[low / 1.5, high * 1.5], nice=False) if log_x else alt.Scale(zero=False, padding=30)
+    base = alt.Chart(pd.DataFrame(rows))
+    horizontal = alt.X(f"{x}:Q", title=titles[0], scale=x_scale, axis=alt.Axis(format=formats[0], tickCount=5, grid=False))
+    vertical = alt.Y(f"{y}:Q", title=titles[1], axis=alt.Axis(format=formats[1]), scale=alt.Scale(zero=False, padding=18))
+    painted = alt.Color("role:N", scale=colour, legend=None)
+    bars = [
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=horizontal, y=alt.Y(f"{y}_lower:Q"), y2=f"{y}_upper:Q", color=painted),
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=alt.X(f"{x}_lower:Q"), x2=f"{x}_upper:Q", y=vertical, color=painted),
+    ]
+    line = (
+        base.transform_filter("datum.line")
+        .mark_line(interpolate="linear", strokeDash=[4, 3], strokeWidth=1.5, color="#3388C8", opacity=0.8)
+        .encode(x=horizontal, y=vertical, order=alt.Order(f"{x}:Q"))
+    )
+    points = base.mark_point(filled=True, opacity=1).encode(
+        x=horizontal, y=vertical, color=painted, shape=alt.Shape("role:N", scale=shape, legend=None),
+        size=alt.Size("role:N", scale=alt.Scale(domain=order, range=[260, 120, 80, 70]), legend=None),
+        tooltip=[
+            alt.Tooltip("endpoint:N"), alt.Tooltip(f"{x}:Q", title=titles[0], format=formats[0]),
+            alt.Tooltip(f"{y}:Q", title=titles[1], format=formats[1]), alt.Tooltip("best:N", title="best"),
+            alt.Tooltip("why:N", title="not chosen"),
+        ],
+    )  # fmt: skip
+    middle = (low * high) ** 0.5 if log_x else (low + high) / 2
+    named = base.transform_filter("datum.role == 'front' || datum.role == 'choice'")
+    names = [
+        named.transform_filter(f"datum.{x} {sign} {middle} && {'' if below else '!'}datum.below")
+        .mark_text(align=align, dx=dx, dy=11 if below else -9, fontSize=13)
+        .encode(x=horizontal, y=vertical, text="endpoint:N", color=painted)
+        for sign, align, dx in (("<=", "left", 10), (">", "right", -10))
+        for below in (False, True)
+    ]
+    return alt.layer(*bars, line, points, *names).properties(height=340)
+
+
+def dots(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str) -> Any:
+    """One measure of each endpoint with its 95 % interval, best first: for a choice by one thing alone. Rows as in `front`."""
+    import altair as alt
+    import pandas as pd
+
+    order = ["choice", "front", "beaten", "excluded"]
+    colour = alt.Color("role:N", scale=alt.Scale(domain=order, range=["#D55E00", "#3388C8", "#8a8178", "#8a8178"]), legend=None)
+    endpoints = alt.Y("endpoint:N", sort=[row["endpoint"] for row in rows], title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False))
+    base = alt.Chart(pd.DataFrame(rows)).encode(y=endpoints, color=colour)
+    bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X(f"{x}_lower:Q"), x2=f"{x}_upper:Q")
+    value = alt.X(f"{x}:Q", title=title, axis=alt.Axis(format=format), scale=alt.Scale(zero=False))
+    return alt.layer(bars, base.mark_circle(size=90, opacity=1).encode(x=value)).properties(height=alt.Step(24))

@@ -15,6 +15,7 @@ from evals.cost_command import cost
 from evals.drift_command import drift
 from evals.judging.command import calibrate, judge
 from evals.load.command import load, show_run
+from evals.pick.command import pick
 from evals.run_command import report_document, rescore, run, show_report
 from evals.texts import texts
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
@@ -83,6 +84,7 @@ app.command()(texts)
 app.command()(drift)
 app.command()(judge)
 app.command()(calibrate)
+app.command()(pick)
 
 
 def _first_comment(path: Path) -> str:

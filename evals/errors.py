@@ -14,6 +14,7 @@
         ├── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
         └── NotComparable         runs whose items do not match, or nothing to compare
         ├── JudgeError            nothing to judge, or judgments and votes that do not fit together
+        ├── PickError             wishes that cannot be understood, ratings that cannot be read, or nothing to choose from
         └── CostError             a bill that cannot be made: no shape, no throughput, a demand file that does not fit
 
 A suite file that does not say what it must is a DocumentError. A request that fails raises nothing: it is counted, never scored.
@@ -72,3 +73,7 @@ class CostError(EvalsError):
 
 class NotComparable(EvalsError):
     """Runs or endpoints that cannot be set against each other: their items differ, or there are none in common."""
+
+
+class PickError(EvalsError):
+    """Wishes that cannot be understood, a leaderboard file that cannot be read, or nothing at all to choose from."""

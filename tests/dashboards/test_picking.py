@@ -1,0 +1,122 @@
+"""Pick in the browser says what `evals pick` says, reacts to what is wished, and says what to run where nothing is known."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from arena.importers import seed_demo
+from arena.store import Store
+from dashboards import picking
+from evals.pick.certainty import believe
+from evals.pick.choosing import decide
+from evals.pick.evidence import read_records
+from evals.pick.report import second
+from evals.pick.scope import scope_of
+from evals.pick.wishes import Wishes
+from evals.quality import run_suite
+from evals.suite import choose_endpoints, find_suite, load_suite
+
+
+def app() -> None:
+    from dashboards import picking
+
+    picking.page()
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    suite = load_suite(find_suite("demo")).model_copy(update={"limit": 100})
+    run_suite(suite, choose_endpoints(suite, []), folder=find_suite("demo").parent, results=results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def voted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store(tmp_path_factory.mktemp("votes") / "arena.duckdb") as store:
+        seed_demo(store)
+        yield store
+
+
+@pytest.fixture
+def page(scored: Path, voted: Store, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(picking, "current", lambda: SimpleNamespace(store=voted, results=scored))
+    return AppTest.from_function(app, default_timeout=60)
+
+
+def shown(page: AppTest) -> str:
+    assert not page.exception
+    return "".join(element.proto.body for element in page.get("html"))
+
+
+def test_the_page_says_what_the_command_says(page: AppTest, scored: Path):
+    records = read_records(scored)
+    scope = scope_of(records, Wishes())
+    decision = decide(scope, Wishes(), believe(scope.market))
+    text = shown(page.run())
+    assert decision.choice and f"<h2>{decision.choice}</h2>" in text
+    assert decision.runner_up and second(decision) in text.replace("&lt;", "<").replace("&gt;", ">")
+    assert "Not weighed: rating" in text
+
+
+def test_a_limit_that_nobody_keeps_says_what_to_relax(page: AppTest):
+    page.run()
+    page.number_input(key="limit-quality-prime").set_value(99.0).run()
+    text = shown(page)
+    assert "<h2>Nobody</h2>" in text and "Lower min_quality:prime from 0.99 to" in text
+
+
+def test_weighing_people_alone_chooses_among_the_rated(page: AppTest):
+    page.run()
+    for name, weight in (("rating", 1.0), ("quality", 0.0), ("latency", 0.0), ("cost", 0.0)):
+        page.slider(key=f"weigh-{name}").set_value(weight)
+    assert "<h2>GPT 4</h2>" in shown(page.run())
+
+
+def test_a_change_is_answered_within_half_a_second(page: AppTest):
+    page.run()
+    took = []
+    for weight in (0.5, 2.0, 1.5):
+        began = time.process_time()
+        page.slider(key="weigh-cost").set_value(weight).run()
+        took.append(time.process_time() - began)
+    assert not page.exception and min(took) < 0.5
+
+
+def test_wishes_start_from_the_file(page: AppTest, scored: Path):
+    (scored / "pick.yaml").write_text("require: {open_weights: true}\nweigh: {quality: 2, cost: 1}\n")
+    try:
+        page.run()
+        assert page.toggle[0].value and page.slider(key="weigh-quality").value == 2.0
+        assert "its weights are closed" in shown(page)
+    finally:
+        (scored / "pick.yaml").unlink()
+
+
+def test_a_file_that_does_not_fit_is_one_line(page: AppTest, scored: Path):
+    (scored / "pick.yaml").write_text("wiegh: {quality: 2}\n")
+    try:
+        page.run()
+        assert not page.exception and "wiegh: unknown key. Did you mean 'weigh'?" in page.error[0].value
+    finally:
+        (scored / "pick.yaml").unlink()
+
+
+def test_without_any_evidence_it_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Store(tmp_path / "arena.duckdb") as store:
+        monkeypatch.setattr(picking, "current", lambda: SimpleNamespace(store=store, results=tmp_path))
+        assert "evals run demo" in shown(AppTest.from_function(app, default_timeout=60).run())
+
+
+def test_names_cannot_become_markup(scored: Path):
+    records = read_records(scored)
+    scope = scope_of(records, Wishes())
+    decision = decide(scope, Wishes(), believe(scope.market))
+    candidates = tuple(one.model_copy(update={"endpoint": "<script>"}) for one in decision.candidates)
+    hostile = decision.model_copy(update={"choice": "<script>", "runner_up": "<script>", "candidates": candidates})
+    measures = [measure for parts in hostile.objectives.values() for measure in parts]
+    assert "<script>" not in picking.headline(hostile) + picking.table(hostile, measures)
