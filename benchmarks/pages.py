@@ -68,7 +68,8 @@ def _write_run(folder: Path, started: datetime, endpoints: list[str], tasks: lis
                 chunks = tuple(round(latency * part / 20, 4) for part in range(4, 21))
                 answers.append(
                     Completion(endpoint=endpoint, request=request, text=f"{draw.random()} " * 20,
-                               usage=Usage(input_tokens=60, output_tokens=90), ttft_s=chunks[0], latency_s=chunks[-1], chunk_times_s=chunks, cost_usd=0.0001)
+                               usage=Usage(input_tokens=60, output_tokens=90), ttft_s=chunks[0], latency_s=chunks[-1],
+                               chunk_times_s=chunks, cost_usd=0.0001)
                 )  # fmt: skip
                 verdicts.append(
                     Sample(endpoint=endpoint, task=task, doc_id=document, filter="none", status="ok", target=str(document), extracted="7",

@@ -172,6 +172,11 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
     return alt.layer(bars, ticks).properties(height=alt.Step(24))
 
 
+def with_interval(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose interval has both ends."""
+    return [row for row in rows if row["lower"] is not None and row["upper"] is not None]
+
+
 def against_load(
     rows: Sequence[dict[str, Any]],
     *,
@@ -198,9 +203,11 @@ def against_load(
     tip = ["load:N", f"{line}:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in (y, *ENDS)), "n:Q"]
     colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2))
     base = alt.Chart(frame).encode(x=x, color=colour, tooltip=tip)
-    bars = base.transform_filter("isValid(datum.lower) && isValid(datum.upper)").mark_rule(opacity=0.5, strokeWidth=2)
-    layers = [bars.encode(y=alt.Y("lower:Q", scale=height), y2="upper:Q"), base.mark_line(strokeWidth=2).encode(y=top)]
-    layers.append(base.mark_circle(size=60, opacity=1).encode(y=top))
+    layers = [base.mark_line(strokeWidth=2).encode(y=top), base.mark_circle(size=60, opacity=1).encode(y=top)]
+    # A layer without anything in it is an element without a name to a screen reader.
+    if known := with_interval(rows):
+        bars = base.properties(data=pd.DataFrame(known)).mark_rule(opacity=0.5, strokeWidth=2)
+        layers.insert(0, bars.encode(y=alt.Y("lower:Q", scale=height), y2="upper:Q"))
     if marks:
         places = alt.Chart(pd.DataFrame(list(marks))).encode(x="at:Q")
         layers.append(places.mark_rule(strokeDash=[4, 4], color="#8a8178"))
@@ -224,9 +231,12 @@ def percentiles(rows: Sequence[dict[str, Any]]) -> Any:
         color=alt.Color("quantity:N", scale=alt.Scale(domain=["latency", "TTFT"], range=[PALETTE[1], PALETTE[0]]), legend=None),
         tooltip=["line:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("seconds", *ENDS)), "n:Q"],
     )
-    bars = base.transform_filter("isValid(datum.lower) && isValid(datum.upper)").mark_rule(strokeWidth=3, opacity=0.6)
-    dots = base.mark_circle(size=100, opacity=1).encode(x=alt.X("seconds:Q", title="seconds from schedule", axis=axis))
-    return alt.layer(bars.encode(x=alt.X("lower:Q", title="seconds from schedule"), x2="upper:Q"), dots).properties(height=alt.Step(28))
+    x_title = "seconds from schedule"
+    layers = [base.mark_circle(size=100, opacity=1).encode(x=alt.X("seconds:Q", title=x_title, axis=axis))]
+    if known := with_interval(rows):
+        bars = base.properties(data=pd.DataFrame(known)).mark_rule(strokeWidth=3, opacity=0.6)
+        layers.insert(0, bars.encode(x=alt.X("lower:Q", title=x_title), x2="upper:Q"))
+    return alt.layer(*layers).properties(height=alt.Step(28))
 
 
 def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dashboards.charts import PALETTE
+from dashboards.charts import PALETTE, with_interval
 
 GREY = "#8a8178"
 
@@ -56,8 +56,10 @@ def bills(rows: Sequence[dict[str, Any]]) -> Any:
         tooltip=["option:N", *_money("value", "lower", "upper")],
     )
     bars = base.mark_bar(height=14).encode(x=alt.X("value:Q", title="$ a month", axis=axis), color=colour)
-    known = base.transform_filter("isValid(datum.lower) && isValid(datum.upper)")
-    return alt.layer(bars, known.mark_rule(color=GREY, strokeWidth=2).encode(x="lower:Q", x2="upper:Q")).properties(height=alt.Step(26))
+    layers = [bars]
+    if known := with_interval(rows):
+        layers.append(base.properties(data=pd.DataFrame(known)).mark_rule(color=GREY, strokeWidth=2).encode(x="lower:Q", x2="upper:Q"))
+    return alt.layer(*layers).properties(height=alt.Step(26))
 
 
 def bars_by_hour(rows: Sequence[dict[str, Any]], capacity: float | None) -> Any:
