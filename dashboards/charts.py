@@ -146,12 +146,15 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
     order = [row["sample"] for row in rows]
     parts = []
     for row in rows:
-        first = row["ttft_s"] if row["ttft_s"] is not None else row["latency_s"]
         shared = {"sample": row["sample"], "latency_s": row["latency_s"], "ttft_s": row["ttft_s"], "cost_usd": row["cost_usd"]}
+        first = row["ttft_s"]
+        if first is None:
+            parts.append({**shared, "part": "the whole answer", "from_s": 0.0, "to_s": row["latency_s"]})
+            continue
         parts.append({**shared, "part": "until the first token", "from_s": 0.0, "to_s": first})
-        if row["ttft_s"] is not None:
-            parts.append({**shared, "part": "writing", "from_s": first, "to_s": row["latency_s"]})
-    names = ["until the first token", "writing"]
+        parts.append({**shared, "part": "writing", "from_s": first, "to_s": row["latency_s"]})
+    look = {"until the first token": "#b9a894", "writing": PALETTE[1], "the whole answer": PALETTE[2]}
+    names = [name for name in look if any(part["part"] == name for part in parts)]
     y = alt.Y("sample:N", sort=order, title=None, axis=alt.Axis(labelLimit=230))
     bars = (
         alt.Chart(pd.DataFrame(parts))
@@ -161,7 +164,7 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
             x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g")),
             x2="to_s:Q",
             color=alt.Color(
-                "part:N", scale=alt.Scale(domain=names, range=["#b9a894", PALETTE[1]]), legend=alt.Legend(title=None, orient="top")
+                "part:N", scale=alt.Scale(domain=names, range=[look[name] for name in names]), legend=alt.Legend(title=None, orient="top")
             ),
             tooltip=["sample:N", "part:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("ttft_s", "latency_s", "cost_usd"))],
         )
@@ -199,7 +202,7 @@ def against_load(
         "at:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=14), axis=alt.Axis(format="~g", tickCount=6, grid=False)
     )
     height = alt.Scale(type="log" if log else "linear", zero=not log, nice=True)
-    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=alt.Axis(format="~g", tickCount=5))
+    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=alt.Axis(format="~g" if log else "~s", tickCount=5))
     tip = ["load:N", f"{line}:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in (y, *ENDS)), "n:Q"]
     colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2))
     base = alt.Chart(frame).encode(x=x, color=colour, tooltip=tip)
@@ -211,7 +214,10 @@ def against_load(
     if marks:
         places = alt.Chart(pd.DataFrame(list(marks))).encode(x="at:Q")
         layers.append(places.mark_rule(strokeDash=[4, 4], color="#8a8178"))
-        layers.append(places.mark_text(align="left", dx=4, baseline="top", color="#8a8178").encode(text="mark:N", y=alt.value(2)))
+        for left, align, dx in ((True, "right", -5), (False, "left", 5)):
+            if named := [mark for mark in marks if mark["left"] == left]:
+                words = alt.Chart(pd.DataFrame(named)).mark_text(align=align, dx=dx, baseline="top", color="#8a8178")
+                layers.append(words.encode(x="at:Q", text="mark:N", y=alt.value(2)))
     if limits:
         heights = alt.Chart(pd.DataFrame(list(limits))).encode(y=alt.Y("limit:Q", scale=height))
         layers.append(heights.mark_rule(strokeDash=[2, 3], color="#8a8178"))
@@ -249,8 +255,9 @@ def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:
     scale = alt.Scale(domain=names, range=[PALETTE[place % len(PALETTE)] for place in range(1, len(names) + 1)])
     frame = pd.DataFrame(list(rows))
     frame["at"] = pd.to_datetime(frame["at"])
+    day = "%-d %b" if frame["at"].max() - frame["at"].min() > pd.Timedelta(days=2) else "%-d %b %H:%M:%S"
     base = alt.Chart(frame).encode(
-        x=alt.X("at:T", title=None, axis=alt.Axis(grid=False, tickCount=6, labelOverlap=True)),
+        x=alt.X("at:T", title=None, axis=alt.Axis(grid=False, tickCount=5, labelOverlap=True, format=day)),
         color=alt.Color("task:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=2)),
         tooltip=["run_id:N", "task:N", *(alt.Tooltip(f"{key}:Q", format=form) for key in ("value", *ENDS)), "n:Q"],
     )

@@ -20,7 +20,7 @@ from dashboards.figure import downloads, figure
 from dashboards.money_charts import bars_by_hour, bills, by_utilisation
 from dashboards.runs_index import Listed, index, loads, scored
 from dashboards.tables import DASH, board, dollars
-from evals.cost import Estimate, Machine, Shape
+from evals.cost import HOURS_PER_MONTH, Estimate, Machine, Shape
 from evals.cost_command import askable, bill
 from evals.cost_runs import PerCorrect, machine_named, read_load, shape_of, usd_per_correct
 from evals.runs import read_run
@@ -166,7 +166,7 @@ def _pays(found: dict[str, Any] | None) -> tuple[str, str]:
 
 
 def _per_month(document: dict[str, Any], hours: Sequence[float], origin: str) -> None:
-    st.html(f"<h2>A month of {document['hours_per_month']:.0f} hours</h2>")
+    st.html(f"<h2>A month of {HOURS_PER_MONTH:.0f} hours</h2>")
     by_hour = [{"hour": hour, "requests": requests} for hour, requests in enumerate(hours)]
     machine = document["machines"][0] if document["machines"] else None
     capacity = machine["requests_per_hour"]["value"] if machine else None

@@ -19,7 +19,7 @@ from dashboards.charts import against_load, percentiles
 from dashboards.figure import downloads, figure
 from dashboards.runs_index import Listed, index, loads
 from dashboards.tables import board
-from evals.load.report import cells, headings_of, notes
+from evals.load.report import FEW, cells, headings_of, notes
 from evals.load.run import Summary, read_summary
 from evals.load.slo import limits
 from evals.load.sweep import of
@@ -56,7 +56,8 @@ def page() -> None:
         return
     _charts(run, summary, rows)
     headings = headings_of(summary)
-    st.html(board(tuple(one[:1].upper() + one[1:] for one in headings), [cells(level, summary.slo) for level in summary.levels]))
+    table = [tuple("too few" if cell == FEW else cell for cell in cells(level, summary.slo)) for level in summary.levels]
+    st.html(board([name if name == "n" else name[:1].upper() + name[1:] for name in headings], table))
     origin = _origin(run, summary)
     downloads([level.model_dump(mode="json") for level in summary.levels], name="levels", origin=origin)
     for note in notes(summary):
@@ -102,12 +103,14 @@ def rates(summary: Summary) -> list[dict[str, Any]]:
 
 def marks(summary: Summary) -> list[dict[str, Any]]:
     """Where the knee is, and the highest level that kept the promise."""
-    found = []
-    if summary.knee is not None:
-        found.append({"at": of(summary.levels[summary.knee]), "mark": "knee"})
-    if summary.best is not None and len(summary.levels) > 1:
-        found.append({"at": of(summary.levels[summary.best]), "mark": "keeps the SLO"})
-    return found
+    names: dict[float, str] = {}
+    for place, name in ((summary.knee, "knee"), (summary.best, "keeps the SLO")):
+        if place is not None and len(summary.levels) > 1:
+            at = of(summary.levels[place])
+            names[at] = f"{names[at]}, {name}" if at in names else name
+    far = max(map(of, summary.levels), default=0.0)
+    # A name at the right edge is written to the left of its line.
+    return [{"at": at, "mark": name, "left": at == far} for at, name in names.items()]
 
 
 def _charts(run: Listed, summary: Summary, rows: Sequence[dict[str, Any]]) -> None:

@@ -161,7 +161,7 @@ def _scores_picture(scores: Sequence[Score]) -> dict[str, Any] | None:
         {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.6, "color": BLUE}, "encoding": bars},
         {"mark": {"type": "circle", "size": 90, "opacity": 1, "color": BLUE}, "encoding": dots},
     ]
-    return {"data": {"values": rows}, "width": 620, "height": {"step": 26}, "layer": layers}
+    return {"data": {"values": rows}, "width": 660, "height": {"step": 26}, "layer": layers}
 
 
 def _latency_picture(summary: Summary) -> dict[str, Any] | None:
@@ -209,7 +209,7 @@ def _lines(summary: Summary, rows: list[dict[str, Any]], y: str, title: str, *, 
         layers.append(
             {"data": {"values": at}, "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "top", **grey}, "encoding": text}
         )
-    return {"width": 620, "height": 260, "layer": layers}
+    return {"width": 720, "height": 260, "layer": layers}
 
 
 def _figure(picture: dict[str, Any], title: str, numbers: "count[int]") -> str:
@@ -226,7 +226,9 @@ def _figure(picture: dict[str, Any], title: str, numbers: "count[int]") -> str:
         "titleFontWeight": 400,
     }
     config = {"background": None, "view": {"stroke": None}, "axis": axis, "legend": {**ink, "symbolStrokeWidth": 2}}
-    svg = str(vl_convert.vegalite_to_svg({**picture, "config": config}, allowed_base_urls=[]))
+    # The reader's font may be wider than the one it was measured with.
+    drawn = {**picture, "config": config, "padding": {"left": 40, "right": 30, "top": 5, "bottom": 5}}
+    svg = str(vl_convert.vegalite_to_svg(drawn, allowed_base_urls=[]))
     prefix = f"figure{next(numbers)}-"
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
     name = f'<svg role="img" aria-label="{escape(title)}" '
@@ -251,11 +253,11 @@ def _percent(value: float) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+    return f"{_plain(value)} s" if value >= 1 else f"{_plain(1000 * value)} ms"
 
 
 def _made_with(run: Run) -> str:
