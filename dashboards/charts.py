@@ -2,21 +2,31 @@
 
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 # Okabe and Ito's colours for the colour-blind (2008), the blue lighter, without the black and the yellow that vanish on one of the grounds.
 PALETTE = ("#D55E00", "#3388C8", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
+ENDS = ("lower", "upper")
+
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name: the same names get the same colours on every page and every day."""
-    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(names))}
+    """A colour for each name, its own wherever it is drawn: from the name alone. Of two on one chart that would share it, the later in the
+    alphabet takes the next that is free.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(set(names)):
+        start = crc32(name.encode()) % len(PALETTE)
+        order = [*PALETTE[start:], *PALETTE[:start]]
+        found[name] = next((colour for colour in order if colour not in found.values()), order[0])
+    return found
 
 
 def number(value: float | None, unit: str = "") -> str:
     """Three significant digits with a unit, or a dash for what is not known."""
     if value is None:
         return "–"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    text = f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
     return f"{text}{unit}"
 
 
@@ -151,3 +161,172 @@ def dots(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str) -> 
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X(f"{x}_lower:Q"), x2=f"{x}_upper:Q")
     value = alt.X(f"{x}:Q", title=title, axis=alt.Axis(format=format), scale=alt.Scale(zero=False))
     return alt.layer(bars, base.mark_circle(size=90, opacity=1).encode(x=value)).properties(height=alt.Step(24))
+
+
+def intervals(rows: Sequence[dict[str, Any]], *, y: str, x: str, x_title: str, percent: bool) -> Any:
+    """A dot with its 95 % interval (`lower`, `upper`) for each row, in the rows' order, coloured by endpoint."""
+    import altair as alt
+    import pandas as pd
+
+    colour = colours([row["endpoint"] for row in rows])
+    form = ".1%" if percent else ".3~g"
+    bounds = [value for row in rows for value in (row[x], row["lower"], row["upper"]) if value is not None]
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        y=alt.Y(f"{y}:N", sort=[row[y] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelFontSize=13)),
+        color=alt.Color("endpoint:N", scale=alt.Scale(domain=list(colour), range=list(colour.values())), legend=None),
+        tooltip=[alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{x}:Q", format=form), *(alt.Tooltip(f"{end}:Q", format=form) for end in ENDS)],
+    )
+    scale = alt.Scale(domain=[min(bounds), max(bounds)], nice=True, zero=False, padding=8)
+    axis = alt.Axis(format="%" if percent else "~g", tickCount=5)
+    bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=alt.X("lower:Q", title=x_title, scale=scale, axis=axis), x2="upper:Q")
+    dots = base.mark_circle(size=110, opacity=1).encode(x=alt.X(f"{x}:Q", title=x_title, scale=scale, axis=axis))
+    return alt.layer(bars, dots).properties(height=alt.Step(30))
+
+
+def differences(rows: Sequence[dict[str, Any]]) -> Any:
+    """Paired differences of shares with their 95 % intervals by task; right of the line the other is better, left of it the baseline."""
+    import altair as alt
+    import pandas as pd
+
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        y=alt.Y("task:N", sort=[row["task"] for row in rows], title=None, axis=alt.Axis(labelLimit=190)),
+        tooltip=["task:N", alt.Tooltip("difference:Q", format="+.1%"), *(alt.Tooltip(f"{end}:Q", format="+.1%") for end in ENDS), "n:Q"],
+    )
+    title = "other − baseline"
+    axis = alt.Axis(format="+%", tickCount=5)
+    bars = base.mark_rule(strokeWidth=3, color=PALETTE[1], opacity=0.6).encode(x=alt.X("lower:Q", title=title, axis=axis), x2="upper:Q")
+    dots = base.mark_circle(size=110, color=PALETTE[1], opacity=1).encode(x=alt.X("difference:Q", title=title, axis=axis))
+    zero = alt.Chart(pd.DataFrame([{"zero": 0}])).mark_rule(strokeDash=[4, 4], color="#8a8178").encode(x="zero:Q")
+    return alt.layer(zero, bars, dots).properties(height=alt.Step(34))
+
+
+def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) -> Any:
+    """Each answer on one line of seconds since its sending: waiting for the first token, then writing, a tick for each chunk."""
+    import altair as alt
+    import pandas as pd
+
+    order = [row["sample"] for row in rows]
+    parts = []
+    for row in rows:
+        shared = {"sample": row["sample"], "latency_s": row["latency_s"], "ttft_s": row["ttft_s"], "cost_usd": row["cost_usd"]}
+        first = row["ttft_s"]
+        if first is None:
+            parts.append({**shared, "part": "the whole answer", "from_s": 0.0, "to_s": row["latency_s"]})
+            continue
+        parts.append({**shared, "part": "until the first token", "from_s": 0.0, "to_s": first})
+        parts.append({**shared, "part": "writing", "from_s": first, "to_s": row["latency_s"]})
+    look = {"until the first token": "#b9a894", "writing": PALETTE[1], "the whole answer": PALETTE[2]}
+    names = [name for name in look if any(part["part"] == name for part in parts)]
+    y = alt.Y("sample:N", sort=order, title=None, axis=alt.Axis(labelLimit=230))
+    bars = (
+        alt.Chart(pd.DataFrame(parts))
+        .mark_bar(height=9)
+        .encode(
+            y=y,
+            x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g")),
+            x2="to_s:Q",
+            color=alt.Color(
+                "part:N", scale=alt.Scale(domain=names, range=[look[name] for name in names]), legend=alt.Legend(title=None, orient="top")
+            ),
+            tooltip=["sample:N", "part:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("ttft_s", "latency_s", "cost_usd"))],
+        )
+    )
+    if not chunks:
+        return bars.properties(height=alt.Step(24))
+    ticks = alt.Chart(pd.DataFrame(list(chunks))).mark_tick(thickness=1, height=15, color="#7a7066", opacity=0.6).encode(y=y, x="at_s:Q")
+    return alt.layer(bars, ticks).properties(height=alt.Step(24))
+
+
+def with_interval(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose interval has both ends."""
+    return [row for row in rows if row["lower"] is not None and row["upper"] is not None]
+
+
+def against_load(
+    rows: Sequence[dict[str, Any]],
+    *,
+    y: str,
+    line: str,
+    x_title: str,
+    y_title: str,
+    log: bool = False,
+    marks: Sequence[dict[str, Any]] = (),
+    limits: Sequence[dict[str, Any]] = (),
+) -> Any:
+    """Lines over load (`at`) with 95 % intervals; `marks` are named places on the axis, `limits` named heights."""
+    import altair as alt
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows))
+    names = list(dict.fromkeys(row[line] for row in rows))
+    scale = alt.Scale(domain=names, range=[PALETTE[place % len(PALETTE)] for place in (1, 0, 2, 3, 4, 5)][: len(names)])
+    x = alt.X(
+        "at:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=14), axis=alt.Axis(format="~g", tickCount=6, grid=False)
+    )
+    height = alt.Scale(type="log" if log else "linear", zero=not log, nice=True)
+    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=alt.Axis(format="~g" if log else "~s", tickCount=5))
+    tip = ["load:N", f"{line}:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in (y, *ENDS)), "n:Q"]
+    colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2))
+    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=tip)
+    layers = [base.mark_line(strokeWidth=2).encode(y=top), base.mark_circle(size=60, opacity=1).encode(y=top)]
+    # A layer without anything in it is an element without a name to a screen reader.
+    if known := with_interval(rows):
+        bars = base.properties(data=pd.DataFrame(known)).mark_rule(opacity=0.5, strokeWidth=2)
+        layers.insert(0, bars.encode(y=alt.Y("lower:Q", scale=height), y2="upper:Q"))
+    if marks:
+        places = alt.Chart(pd.DataFrame(list(marks))).encode(x="at:Q")
+        layers.append(places.mark_rule(strokeDash=[4, 4], color="#8a8178"))
+        for left, align, dx in ((True, "right", -5), (False, "left", 5)):
+            if named := [mark for mark in marks if mark["left"] == left]:
+                words = alt.Chart(pd.DataFrame(named)).mark_text(align=align, dx=dx, baseline="top", color="#8a8178")
+                layers.append(words.encode(x="at:Q", text="mark:N", y=alt.value(2)))
+    if limits:
+        heights = alt.Chart(pd.DataFrame(list(limits))).encode(y=alt.Y("limit:Q", scale=height))
+        layers.append(heights.mark_rule(strokeDash=[2, 3], color="#8a8178"))
+        layers.append(heights.mark_text(align="left", dx=4, dy=-6, color="#8a8178").encode(text="name:N", x=alt.value(0)))
+    return alt.layer(*layers).properties(height=320)
+
+
+def percentiles(rows: Sequence[dict[str, Any]]) -> Any:
+    """One load's percentiles with their 95 % intervals."""
+    import altair as alt
+    import pandas as pd
+
+    names = list(dict.fromkeys(row["line"] for row in rows))
+    axis = alt.Axis(format="~g", tickCount=6)
+    base = alt.Chart(pd.DataFrame(list(rows))).encode(
+        y=alt.Y("line:N", sort=names, title=None),
+        color=alt.Color("quantity:N", scale=alt.Scale(domain=["latency", "TTFT"], range=[PALETTE[1], PALETTE[0]]), legend=None),
+        tooltip=["line:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("seconds", *ENDS)), "n:Q"],
+    )
+    x_title = "seconds from schedule"
+    layers = [base.mark_circle(size=100, opacity=1).encode(x=alt.X("seconds:Q", title=x_title, axis=axis))]
+    if known := with_interval(rows):
+        bars = base.properties(data=pd.DataFrame(known)).mark_rule(strokeWidth=3, opacity=0.6)
+        layers.insert(0, bars.encode(x=alt.X("lower:Q", title=x_title), x2="upper:Q"))
+    return alt.layer(*layers).properties(height=alt.Step(28))
+
+
+def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:
+    """Scores by the day of their run, a line for each task, with 95 % intervals."""
+    import altair as alt
+    import pandas as pd
+
+    names = list(dict.fromkeys(row["task"] for row in rows))
+    form = ".1%" if percent else ".3~g"
+    scale = alt.Scale(domain=names, range=[PALETTE[place % len(PALETTE)] for place in range(1, len(names) + 1)])
+    frame = pd.DataFrame(list(rows))
+    frame["at"] = pd.to_datetime(frame["at"])
+    day = "%-d %b" if frame["at"].max() - frame["at"].min() > pd.Timedelta(days=2) else "%-d %b %H:%M:%S"
+    base = alt.Chart(frame).encode(
+        x=alt.X("at:T", title=None, axis=alt.Axis(grid=False, tickCount=5, labelOverlap=True, format=day)),
+        color=alt.Color("task:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=2)),
+        tooltip=["run_id:N", "task:N", *(alt.Tooltip(f"{key}:Q", format=form) for key in ("value", *ENDS)), "n:Q"],
+    )
+    y = alt.Y(
+        "value:Q", title="score", scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format="%" if percent else "~g", tickCount=5)
+    )
+    bars = base.mark_rule(opacity=0.35, strokeWidth=2).encode(y=alt.Y("lower:Q", title="score"), y2="upper:Q")
+    return alt.layer(bars, base.mark_line(strokeWidth=2).encode(y=y), base.mark_circle(size=40, opacity=1).encode(y=y)).properties(
+        height=300
+    )

@@ -1,7 +1,7 @@
 """Trade-offs: quality against latency and against cost, from the latest finished run of each endpoint on each task in results/runs."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,17 @@ from arena.battle import current
 from arena.views import frame
 from dashboards.charts import number, points_with_intervals
 from dashboards.figure import figure
-from evals.measures import measures
-from evals.runs import read_run, read_run_record, run_folders
+from dashboards.runs_index import Latest, index, latest, measures_of, row_of
 from serving.errors import BakeoffError
-
-Z95 = 1.959963984540054
 
 
 def page() -> None:
     """One task at a time: two charts and the figures behind them."""
     results = current().results
     frame.heading("Trade-offs", "What the quality costs, in seconds and in dollars.")
-    rows, problems = latest(results)
-    for problem in problems:
+    listed, problems = index(results)
+    rows, unread = rows_of(latest(listed))
+    for problem in [*problems, *unread]:
         st.warning(problem)
     if not rows:
         if (results / "runs" / "demo.log").exists() and not any((results / "runs").glob("*/scores.jsonl")):
@@ -35,9 +33,10 @@ def page() -> None:
     # A task whose seconds and dollars are known has something to trade off, so it comes first.
     known = {row["task"] for row in rows if row["latency_s"] or row["cost_usd_per_1000"]}
     tasks = sorted({row["task"] for row in rows}, key=lambda name: (name not in known, name))
-    task = (
-        st.segmented_control("Task", tasks, default=tasks[0], required=True, label_visibility="collapsed") if len(tasks) > 1 else tasks[0]
-    )
+    task = tasks[0]
+    if len(tasks) > 1:
+        options: dict[str, Any] = {"label_visibility": "collapsed", "required": True, "key": "task", "bind": "query-params"}
+        task = st.segmented_control("Task", tasks, default=tasks[0], **options)
     chosen = sorted((row for row in rows if row["task"] == task), key=lambda row: -(row["value"] or 0))
     if task in known:
         left, right = st.columns(2, gap="medium")
@@ -50,47 +49,18 @@ def page() -> None:
     st.html(table(chosen))
 
 
-def latest(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def rows_of(found: Mapping[tuple[str, str], Latest]) -> tuple[list[dict[str, Any]], list[str]]:
     """(rows, problems): a row per endpoint and task with its score and measures; a run that cannot be read is a problem, not a crash."""
-    folders = run_folders(results)
-    stamp = tuple((str(folder), (folder / "run.json").stat().st_mtime_ns) for folder in folders)
-    return _latest(stamp)
-
-
-@st.cache_data(show_spinner=False, max_entries=4)
-def _latest(stamp: tuple[tuple[str, int], ...]) -> tuple[list[dict[str, Any]], list[str]]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    problems = []
-    for name, _ in stamp:
-        folder = Path(name)
+    rows, problems = [], {}
+    for pair, one in found.items():
         try:
-            # A run of `evals load` has no scores to set against anything.
-            if read_run_record(folder).finished_at is None or (folder / "load.json").exists():
-                continue
-            found |= _rows_of(folder)
+            measured = measures_of(one.listed.folder)
         except BakeoffError as error:
-            problems.append(str(error))
-    return list(found.values()), problems
-
-
-def _rows_of(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    files = read_run(folder)
-    measured = {(measure.endpoint, measure.task): measure for measure in measures(files)}
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for score in files.scores:
-        pair = (score.endpoint, score.task)
-        # The first metric of a task is the one it is known by; the others stay in the run's report.
-        if pair in rows or pair not in measured:
+            problems[one.listed.folder] = str(error)
             continue
-        measure, half, value = measured[pair], Z95 * (score.stderr or 0), score.value
-        rows[pair] = {
-            "endpoint": score.endpoint, "task": score.task, "metric": score.metric, "value": value, "stderr": score.stderr,
-            "lower": None if value is None else max(value - half, 0), "upper": None if value is None else value + half,
-            "n": score.n, "n_failed": score.n_failed, "coverage": score.coverage,
-            "latency_s": measure.latency_s_p50, "output_tokens": measure.output_tokens_mean, "cost_usd_per_1000": measure.cost_usd_per_1000,
-            "run_id": files.run.run_id, "finished_at": files.run.finished_at,
-        }  # fmt: skip
-    return rows
+        if pair in measured:
+            rows.append(row_of(one, measured[pair]))
+    return rows, list(problems.values())
 
 
 def _chart(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str, what: str) -> None:

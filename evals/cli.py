@@ -6,53 +6,24 @@ evals run demo --endpoint my-llama --limit 200 --json
 """
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from evals.compare_command import compare
 from evals.cost_command import cost
 from evals.drift_command import drift
 from evals.judging.command import calibrate, judge
-from evals.load.command import load, show_run
+from evals.load.command import load
 from evals.pick.command import pick
-from evals.run_command import report_document, rescore, run, show_report
+from evals.report_command import report
+from evals.run_command import rescore, run
 from evals.texts import texts
-from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
+from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command
 
 app = new_command("Which model is right more often, how fast, and at what cost.")
 app.command()(run)
 app.command()(rescore)
 app.command()(load)
 
-
-@app.command()
-def report(
-    names: Annotated[list[str], typer.Argument(metavar="RUN", help="Run id (see 'evals ls'), or the folder of a run.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """Show the report of one run, or of several in turn."""
-    from evals.report import to_markdown
-    from evals.runs import find_run, read_run
-
-    folders = [find_run(name, results) for name in names]
-    if any((folder / "load.json").is_file() for folder in folders):
-        for folder in folders:
-            show_run(folder, markdown=markdown, as_json=as_json)
-        return
-    found = [read_run(folder) for folder in folders]
-    if as_json:
-        documents = [report_document(files) for files in found]
-        emit_json(documents[0] if len(documents) == 1 else documents)
-        return
-    for files in found:
-        if markdown:
-            emit(to_markdown(files))
-        else:
-            say(f"{files.run.run_id}: {files.folder}")
-            show_report(files, as_json=False)
+app.command()(report)
 
 
 @app.command()

@@ -71,10 +71,10 @@ def cost(
         raise CostError("no shape: give --input-tokens and --output-tokens, or a run whose answers have counted tokens")
 
     at = on.replace(tzinfo=UTC) if on else datetime.now(UTC)
-    apis = [pick(known, name) for name in against or []] or _askable(known)
+    apis = [pick(known, name) for name in against or []] or askable(known)
     document: dict[str, Any] = {"on": at.isoformat(), "batch": batch, "hours_per_month": HOURS_PER_MONTH}
     if shape is not None:
-        document |= _bill(shape, machines, apis, at, batch=batch, hours=hours)
+        document |= bill(shape, machines, apis, at, batch=batch, hours=hours)
     document["per_correct"] = [one.model_dump(mode="json") for one in per_correct]
     if as_json:
         emit_json(document)
@@ -82,7 +82,7 @@ def cost(
     _show(document)
 
 
-def _askable(known: "dict[str, Endpoint]") -> "list[Endpoint]":
+def askable(known: "dict[str, Endpoint]") -> "list[Endpoint]":
     """What there is to choose from: no recording, nor what is in the catalogue for its price alone."""
     return [one for one in known.values() if one.wire != "recorded" and (one.capabilities.chat or one.capabilities.completions)]
 
@@ -129,7 +129,7 @@ def _stated_machine(tokens_per_s: str, usd_per_hour: float | None, name: str | N
     return machine_named(name or "own machine", pick(known, name) if name else None, measured, usd_per_hour)
 
 
-def _bill(
+def bill(
     shape: "Shape", machines: "list[Machine]", apis: "list[Endpoint]", at: datetime, *, batch: bool, hours: tuple[float, ...] | None
 ) -> dict[str, Any]:
     """The document but for correct answers: nouns dumped as JSON, in the order in which they are shown."""

@@ -17,7 +17,7 @@ from typing import Literal
 from evals.compare import ALPHA, QUANTITIES, Flip, Quantity, flips, q_values
 from evals.errors import NotComparable
 from evals.items import Item, Matched, Side, match
-from evals.runs import read_run, read_run_record, run_folders
+from evals.runs import Run, read_run, read_run_record, run_folders
 from serving.documents import Noun
 from serving.errors import did_you_mean
 
@@ -85,20 +85,36 @@ class _Pairs:
 
 
 def find_series(results: Path, endpoint: str, suite: str | None = None) -> tuple[list[Side], list[str]]:
-    """The endpoint's finished runs on the newest run's items (suite, task files, seed, limit), oldest first, and notes on those left out.
-
-    Raises NotComparable where there are fewer than two.
+    """The endpoint's finished runs on the newest run's items, oldest first, as far as `find_drift` looks at them, and notes on those left
+    out. Raises NotComparable where there are fewer than two.
     """
     records = [(folder, read_run_record(folder)) for folder in run_folders(results) if not (folder / "load.json").is_file()]
+    series, notes = frozen_series(records, endpoint, suite, where=results / "runs")
+    return sides_of(series, endpoint), notes
+
+
+def sides_of(series: Sequence[tuple[Path, Run]], endpoint: str) -> list[Side]:
+    """The first of the series, its repeats, and the last: what lies between is no part of the answer and is not read."""
+    began = series[0][1].started_at
+    needed = [(folder, run) for folder, run in series[1:-1] if abs(run.started_at - began) <= SAME_TIME]
+    return [Side(read_run(folder, endpoint=endpoint), endpoint) for folder, _ in (series[0], *needed, series[-1])]
+
+
+def frozen_series(
+    records: Sequence[tuple[Path, Run]], endpoint: str, suite: str | None = None, *, where: Path
+) -> tuple[list[tuple[Path, Run]], list[str]]:
+    """Of these runs (of `evals run`, by their records alone) the endpoint's finished ones on the newest one's items (suite, task files,
+    seed, limit), oldest first, and notes on those left out. Raises NotComparable where there are fewer than two.
+    """
     # A rescored run holds another day's answers: it is no new observation.
     asked = [(folder, run) for folder, run in records if run.finished_at and "rescored_from" not in run.config]
     of_suite = [(folder, run) for folder, run in asked if suite is None or run.suite == suite]
     mine = sorted(((folder, run) for folder, run in of_suite if endpoint in run.endpoints), key=lambda pair: pair[1].started_at)
     if not mine:
         known = sorted({name for _, run in of_suite for name in run.endpoints})
-        where = f"{results / 'runs'}{f', suite {suite}' if suite else ''}"
+        of = f", suite {suite}" if suite else ""
         raise NotComparable(
-            f"no finished run of endpoint '{endpoint}' in {where}.{did_you_mean(endpoint, known)} 'evals ls' lists the runs"
+            f"no finished run of endpoint '{endpoint}' in {where}{of}.{did_you_mean(endpoint, known)} 'evals ls' lists the runs"
         )
     newest = mine[-1][1]
 
@@ -107,9 +123,8 @@ def find_series(results: Path, endpoint: str, suite: str | None = None) -> tuple
         hashes = sorted(str(entry.get("sha256")) for entry in tasks.values()) if isinstance(tasks, dict) else None
         return hashes, config.get("limit")
 
-    same = [
-        folder for folder, run in mine if (run.suite, run.seed, frozen(run.config)) == (newest.suite, newest.seed, frozen(newest.config))
-    ]
+    items = (newest.suite, newest.seed, frozen(newest.config))
+    same = [(folder, run) for folder, run in mine if (run.suite, run.seed, frozen(run.config)) == items]
     if len(same) < 2:
         raise NotComparable(
             f"endpoint '{endpoint}' has one run of suite '{newest.suite}' with these tasks, seed and limit ({newest.run_id}); "
@@ -117,7 +132,7 @@ def find_series(results: Path, endpoint: str, suite: str | None = None) -> tuple
         )
     left = len(mine) - len(same)
     notes = [f"{left} runs of '{endpoint}' with another suite, task file, seed or limit were left out"] if left else []
-    return [Side(read_run(folder), endpoint) for folder in same], notes
+    return same, notes
 
 
 def find_drift(series: Sequence[Side], *, tolerance: float = TOLERANCE, examples: int = 3, notes: Iterable[str] = ()) -> Drift:

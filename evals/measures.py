@@ -5,9 +5,10 @@ for measure in measures(read_run(folder)): ...
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, median
 
-from evals.runs import RunFiles
+from evals.runs import RunFiles, read_lines, read_run
 from serving.completion import Completion
 from serving.documents import Noun
 
@@ -31,6 +32,14 @@ class Measure(Noun):
     n_questions: int | None = None
     cost_usd_per_1000_questions: float | None = None
     seconds_per_question: float | None = None
+
+
+def read_measures(folder: Path) -> tuple[Measure, ...]:
+    """Those that the run wrote down (measures.jsonl), or, of a run from before it did, computed from all its answers. Raises UnknownRun,
+    DocumentError.
+    """
+    path = folder / "measures.jsonl"
+    return read_lines(path, Measure) if path.is_file() else tuple(measures(read_run(folder)))
 
 
 def measures(files: RunFiles) -> list[Measure]:

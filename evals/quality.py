@@ -19,6 +19,7 @@ from evals.batch import BatchAsker, check_batch
 from evals.budget import Budget, check_priced
 from evals.errors import CannotResume, TaskError
 from evals.items import cluster_of
+from evals.measures import measures
 from evals.prompting import Prompter, Prompting
 from evals.resuming import answers_in, check_same, earlier_answers
 from evals.runs import (
@@ -228,10 +229,14 @@ def _ask_parts(plan: Plan, askers: Mapping[str, Asker], run_id: str, on_progress
 
 
 def _written(run: Run, folder: Path, samples: list[Sample], scores: list[Score]) -> RunFiles:
+    # Those of the run that is gone on with hold no longer, whatever happens next.
+    (folder / "measures.jsonl").unlink(missing_ok=True)
     write_lines(folder / "samples.jsonl", samples)
     write_lines(folder / "scores.jsonl", scores)
     write_run(run, folder)
-    return read_run(folder)
+    files = read_run(folder)
+    write_lines(folder / "measures.jsonl", measures(files))
+    return files
 
 
 def load_task(path: Path, name: str | None = None) -> Any:

@@ -20,7 +20,7 @@ DASH = "–"
 HEADINGS = ("endpoint", "score", "n", "failed", "unparsed", "latency p50", "tokens", "$ per 1,000")
 
 
-_NOT_MEASURED = Measure(endpoint="", task="", n_requests=0, statuses={})
+NOT_MEASURED = Measure(endpoint="", task="", n_requests=0, statuses={})
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def rows(files: RunFiles) -> list[Row]:
     plain = _zero_or_one(files)
     shares = {metric for _, metric in plain}
     means = [
-        Row(f"{mean.task}, mean of its tasks", mean.metric, _cells(mean, _NOT_MEASURED, mean.metric in shares))
+        Row(f"{mean.task}, mean of its tasks", mean.metric, _cells(mean, NOT_MEASURED, mean.metric in shares))
         for mean in list_means(files)
         if mean.metric.split(",")[0] != "unparsed"
     ]

@@ -4,6 +4,7 @@ run.json            what was asked, with which versions: written at the start, c
 completions.jsonl   every Completion, appended and flushed as it arrives: a crash loses nothing that was paid for
 samples.jsonl       the verdict on each document, with the request_hash that leads to its completion
 scores.jsonl        what lm-eval's metrics say about the answered documents
+measures.jsonl      what the answers took (evals/measures.py), so that a page over many runs need not read them all
 report.md           the same as a page
 """
 
@@ -180,15 +181,24 @@ def read_run_record(folder: Path) -> Run:
         raise UnknownRun(f"{path}: not JSON: {error}") from None
 
 
-def read_run(folder: Path) -> RunFiles:
-    """Everything but the report. Raises UnknownRun for a run that did not finish, DocumentError for a line that does not fit."""
+def read_run(folder: Path, *, endpoint: str | None = None) -> RunFiles:
+    """Everything but the report, or of it what concerns one endpoint. Raises UnknownRun for a run that did not finish, DocumentError for a
+    line that does not fit.
+    """
     run = read_run_record(folder)
     if run.finished_at is None:
         raise UnknownRun(
             f"{folder}: this run did not finish, so it has no scores; 'evals run SUITE --resume {run.run_id}' goes on where it stopped"
         )
-    scores, samples = _lines(folder / "scores.jsonl", Score), _lines(folder / "samples.jsonl", Sample)
-    return RunFiles(folder, run, scores, samples, _lines(folder / "completions.jsonl", Completion))
+    scores, samples = read_scores(folder), read_lines(folder / "samples.jsonl", Sample, endpoint)
+    if endpoint is not None:
+        scores = tuple(score for score in scores if score.endpoint == endpoint)
+    return RunFiles(folder, run, scores, samples, read_lines(folder / "completions.jsonl", Completion, endpoint))
+
+
+def read_scores(folder: Path) -> tuple[Score, ...]:
+    """scores.jsonl alone. Raises UnknownRun, DocumentError."""
+    return read_lines(folder / "scores.jsonl", Score)
 
 
 def versions() -> dict[str, str]:
@@ -226,21 +236,27 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _lines(path: Path, noun: type[AnyNoun]) -> tuple[AnyNoun, ...]:
+def read_lines(path: Path, noun: type[AnyNoun], endpoint: str | None = None) -> tuple[AnyNoun, ...]:
+    """The lines of a run's file, or those of one endpoint: a line that does not even hold its name is not looked into. Raises UnknownRun,
+    DocumentError.
+    """
     found = []
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UnknownRun(f"{path}: missing, though the run says that it finished; run the suite again") from None
+    name = json.dumps(endpoint) if endpoint is not None and endpoint.isascii() else None
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line:
+        if not line or (name is not None and name not in line):
             continue
         try:
-            found.append(noun.model_validate_json(line))
+            one = noun.model_validate_json(line)
         except ValueError:
             try:
                 values = json.loads(line)
             except ValueError as error:
                 raise UnknownRun(f"{path}:{number}: not JSON: {error}") from None
-            found.append(parse_document(values, noun, where=f"{path}:{number}"))
+            one = parse_document(values, noun, where=f"{path}:{number}")
+        if endpoint is None or getattr(one, "endpoint", None) == endpoint:
+            found.append(one)
     return tuple(found)

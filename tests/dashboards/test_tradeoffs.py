@@ -4,11 +4,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboards.charts import colours, number, points_with_intervals
-from dashboards.tradeoffs import latest, table
+from dashboards.runs_index import index
+from dashboards.runs_index import latest as newest
+from dashboards.tradeoffs import rows_of, table
 from evals.quality import run_suite
 from evals.suite import choose_endpoints, find_suite, load_suite
 
@@ -20,6 +23,12 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     suite = load_suite(find_suite("demo")).model_copy(update={"limit": 20})
     run_suite(suite, choose_endpoints(suite, []), folder=find_suite("demo").parent, results=results)
     yield results
+
+
+def latest(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    listed, problems = index(results)
+    rows, unread = rows_of(newest(listed))
+    return rows, [*problems, *unread]
 
 
 def test_the_latest_score_of_each_endpoint_comes_with_its_seconds_and_dollars(scored: Path):

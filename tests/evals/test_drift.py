@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.drift import Drift, find_drift, find_series
+from evals.drift import Drift, find_drift, find_series, frozen_series
 from evals.errors import NotComparable
 from evals.items import read_sides
-from evals.runs import RunFiles, read_run, write_lines, write_run
+from evals.runs import RunFiles, read_run, read_run_record, run_folders, write_lines, write_run
 from tests.evals.conftest import Evals
 from tests.evals.test_compare import kept_run
 
@@ -66,7 +66,10 @@ def test_the_newest_run_is_held_against_the_first_on_the_same_items(evals: Evals
     copied = canary(results, "rescored", 25)
     write_run(copied.run.model_copy(update={"config": {**copied.run.config, "rescored_from": "first"}}), copied.folder)
     series, notes = find_series(results, "gpt", "suite")
-    assert [side.files.folder.name for side in series] == ["first", "middle", "newest"]
+    assert [side.files.folder.name for side in series] == ["first", "newest"]
+    records = [(folder, read_run_record(folder)) for folder in run_folders(results)]
+    whole, _ = frozen_series(records, "gpt", "suite", where=results)
+    assert [run.run_id for _, run in whole] == ["first", "middle", "newest"]
     assert "1 runs of 'gpt'" in notes[0]
     code, out, _ = evals("drift", "--endpoint", "gpt", "--results", results)
     assert code == 0 and "no drift in 4 metrics of newest:gpt" in out

@@ -1,11 +1,13 @@
 """A run is never overwritten, is written line by line while it lasts, and is read back as it was."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from evals.errors import RunExists, UnknownRun
+from evals.measures import measures, read_measures
 from evals.runs import RunFiles, completions_log, find_run, git_commit, new_run_folder, read_run, run_folders, write_run
 from serving.completion import Completion, Request
 from serving.errors import DocumentError
@@ -47,6 +49,20 @@ def test_a_run_is_found_by_id_or_folder_and_read_back_whole(demo: RunFiles) -> N
     assert (again.run, again.scores, again.samples) == (demo.run, demo.scores, demo.samples)
     with pytest.raises(UnknownRun, match=f"Did you mean '{demo.run.run_id}'"):
         find_run(demo.run.run_id[:-1], results)
+
+
+def test_one_endpoints_part_of_a_run_is_what_the_whole_says_of_it(demo: RunFiles) -> None:
+    part = read_run(demo.folder, endpoint="gpt-4-0314")
+    for mine, all_of_them in ((part.scores, demo.scores), (part.samples, demo.samples), (part.completions, demo.completions)):
+        assert mine and list(mine) == [one for one in all_of_them if one.endpoint == "gpt-4-0314"]
+
+
+def test_a_run_writes_down_what_its_answers_took(demo: RunFiles, tmp_path: Path) -> None:
+    assert (demo.folder / "measures.jsonl").is_file()
+    assert list(read_measures(demo.folder)) == measures(demo)
+    shutil.copytree(demo.folder, tmp_path / "older")
+    (tmp_path / "older" / "measures.jsonl").unlink()
+    assert list(read_measures(tmp_path / "older")) == measures(demo)
 
 
 def test_a_run_that_did_not_finish_has_no_scores_to_show(demo: RunFiles, tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""Do the windows open at once, whatever lies in results/? Made-up runs in the project's own files, and each page in a real browser.
+
+    python benchmarks/pages.py                                  # 200 runs x 2,000 samples; some two minutes
+    python benchmarks/pages.py --runs 200 --results /tmp/many   # keep them, and use them again
+
+A page is there when its heading is seen and the script behind it has ended; the clock starts at the navigation, so that loading Streamlit
+itself is in it. "First" is the first look of a fresh server, with nothing read; "again" the same page in a new tab.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
+from browser import chromium, house
+
+from evals.measures import measures
+from evals.runs import Run, Sample, Score, read_run, write_lines, write_run
+from serving.completion import Completion, Request, Usage
+
+ENDPOINTS = tuple(f"model-{letter}" for letter in "abcdefghijkl")
+TASKS = ("arithmetic", "extraction", "reasoning", "translation", "summaries", "code")
+PAGES = {
+    "battle": "", "leaderboard": "leaderboard", "Benchmarks": "benchmarks",
+    "Benchmarks, two compared": "benchmarks?first=model-a&second=model-b",
+    "Samples": "samples", "Samples, filtered": "samples?endpoint=model-a&verdict=wrong&page=3", "Load": "load", "Cost": "cost",
+    "Trade-offs": "trade-offs", "Drift": "drift",
+}  # fmt: skip
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def write_many(results: Path, runs: int, samples: int) -> None:
+    """Runs of two endpoints on two tasks each, with answers of some 400 letters, all in the files that `evals run` writes."""
+    draw = random.Random(1)
+    for number in range(runs):
+        started = START + timedelta(hours=12 * number)
+        folder = results / "runs" / f"{started:%Y%m%d-%H%M%S}-nightly"
+        folder.mkdir(parents=True)
+        pair = [ENDPOINTS[number % len(ENDPOINTS)], ENDPOINTS[(number + 1) % len(ENDPOINTS)]]
+        tasks = [TASKS[number // 2 % len(TASKS)], TASKS[(number // 2 + 1) % len(TASKS)]]
+        _write_run(folder, started, pair, tasks, samples // 4, draw)
+
+
+def _write_run(folder: Path, started: datetime, endpoints: list[str], tasks: list[str], documents: int, draw: random.Random) -> None:
+    config = {"tasks": {task: {"path": f"{task}.yaml", "sha256": f"{task:0<64}"} for task in tasks}, "endpoints": {}, "limit": documents}
+    record = Run(
+        run_id=folder.name, suite="nightly", endpoints=tuple(endpoints), started_at=started, finished_at=started + timedelta(minutes=5),
+        versions={"python": "3.11"}, seed=0, config=config,
+    )  # fmt: skip
+    verdicts, answers, scores = [], [], []
+    for endpoint in endpoints:
+        for task in tasks:
+            right = 0
+            for document in range(documents):
+                request = Request.user(f"{task}: question {document}")
+                correct = draw.random() < 0.5 + 0.03 * ENDPOINTS.index(endpoint)
+                right += correct
+                latency = draw.lognormvariate(0, 0.4)
+                chunks = tuple(round(latency * part / 20, 4) for part in range(4, 21))
+                answers.append(
+                    Completion(endpoint=endpoint, request=request, text=f"{draw.random()} " * 20,
+                               usage=Usage(input_tokens=60, output_tokens=90), ttft_s=chunks[0], latency_s=chunks[-1],
+                               chunk_times_s=chunks, cost_usd=0.0001)
+                )  # fmt: skip
+                verdicts.append(
+                    Sample(endpoint=endpoint, task=task, doc_id=document, filter="none", status="ok", target=str(document), extracted="7",
+                           verdict="correct" if correct else "wrong", metrics={"exact_match": float(correct)},
+                           request_hash=request.request_hash)
+                )  # fmt: skip
+            value = right / documents
+            scores.append(
+                Score(run_id=folder.name, endpoint=endpoint, task=task, metric="exact_match", value=value,
+                      stderr=math.sqrt(value * (1 - value) / documents), n=documents, n_failed=0, coverage=1.0)
+            )  # fmt: skip
+    write_lines(folder / "completions.jsonl", answers)
+    write_lines(folder / "samples.jsonl", verdicts)
+    write_lines(folder / "scores.jsonl", scores)
+    write_run(record, folder)
+    write_lines(folder / "measures.jsonl", measures(read_run(folder)))
+
+
+def look(page: Any, url: str) -> float:
+    """Seconds until the page is there."""
+    start = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.locator("[data-test-script-state='notRunning'] h1").first.wait_for()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Write the runs where there are none, open every page twice, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--results", type=Path, help="where the runs are, or are made and left")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        results = options.results or Path(name) / "results"
+        if not (results / "runs").exists():
+            write_many(results, options.runs, options.samples)
+        taken: dict[str, list[float]] = {}
+        with house("dashboards", "--demo", results=results) as url:
+            for round_ in range(2):
+                with chromium(Path(name) / f"profile-{round_}", viewport={"width": 1440, "height": 900}) as page:
+                    for title, path in PAGES.items():
+                        taken.setdefault(title, []).append(look(page, f"{url}/{path}"))
+    lines = [
+        "| page | first, s | again, s |",
+        "|---|---|---|",
+        *(f"| {title} | {one:.2f} | {two:.2f} |" for title, (one, two) in taken.items()),
+    ]
+    lines.append(f"\n{options.runs} runs x {options.samples:,} samples, load average {os.getloadavg()[0]:.1f}.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(taken))
+
+
+if __name__ == "__main__":
+    main()
