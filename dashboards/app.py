@@ -4,15 +4,15 @@ import streamlit as st
 
 from arena import app as arena
 from arena.views import frame
-from dashboards import standings, tradeoffs
+from dashboards import rankings, standings, tradeoffs
 
 
 def pages() -> list[st.Page]:
     """The arena's pages with ours between the leaderboard and the rest."""
-    battle, leaderboard, *others = arena.pages()
+    battle, _, *others = arena.pages()
     return [
         battle,
-        leaderboard,
+        st.Page(rankings.page, title="Leaderboard", icon=":material/leaderboard:", url_path="leaderboard"),
         st.Page(standings.page, title="Head to head", icon=":material/grid_on:", url_path="head-to-head"),
         st.Page(tradeoffs.page, title="Trade-offs", icon=":material/balance:", url_path="trade-offs"),
         *others,
