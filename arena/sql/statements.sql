@@ -707,3 +707,8 @@ SELECT
 FROM asked AS s JOIN completions AS c ON c.completion_id = s.completion_id
 GROUP BY c.endpoint
 ORDER BY 4 DESC, 2 DESC, 1
+
+-- name: pair_count
+SELECT count(*)
+FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+WHERE (b.model_a = $1 AND b.model_b = $2) OR (b.model_a = $2 AND b.model_b = $1)
