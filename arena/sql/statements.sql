@@ -632,8 +632,7 @@ ORDER BY n
 -- name: busiest_voters
 -- The $1 voters with most votes: votes, rated and flagged ones, ties and both bad, first and last vote.
 SELECT
-    c.voter_id, c.n, c.n_rated, (SELECT count(*) FROM votes AS w JOIN flags AS f ON f.vote_id = w.vote_id WHERE w.voter_id = c.voter_id),
-    c.n_even, c.first, c.last
+    c.voter_id, c.n, c.n_rated, coalesce(k.n, 0), c.n_even, c.first, c.last
 FROM (
     SELECT
         v.voter_id, count(*) AS n, sum(CASE WHEN v.rated THEN 1 ELSE 0 END)::BIGINT AS n_rated,
@@ -644,6 +643,9 @@ FROM (
     ORDER BY 2 DESC, 1
     LIMIT $1::BIGINT
 ) AS c
+LEFT JOIN (
+    SELECT w.voter_id, count(*) AS n FROM flags AS f JOIN votes AS w ON w.vote_id = f.vote_id GROUP BY w.voter_id
+) AS k ON k.voter_id = c.voter_id
 ORDER BY c.n DESC, c.voter_id
 
 -- name: draws
