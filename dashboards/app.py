@@ -4,7 +4,7 @@ import streamlit as st
 
 from arena import app as arena
 from arena.views import frame
-from dashboards import rankings, standings, tradeoffs, votes_health
+from dashboards import rankings, standings, tradeoffs, training, votes_health
 
 
 def pages() -> list[st.Page]:
@@ -16,6 +16,7 @@ def pages() -> list[st.Page]:
         st.Page(standings.page, title="Head to head", icon=":material/grid_on:", url_path="head-to-head"),
         st.Page(tradeoffs.page, title="Trade-offs", icon=":material/balance:", url_path="trade-offs"),
         st.Page(votes_health.page, title="Votes health", icon=":material/monitor_heart:", url_path="votes-health"),
+        st.Page(training.page, title="Training", icon=":material/model_training:", url_path="training"),
         *others,
     ]
 
