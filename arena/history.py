@@ -16,7 +16,7 @@ from arena.ballots import BOTH_BAD, Array, Ballots, Ints
 from arena.ratings import Rating, rate
 from arena.votes import WINNERS
 
-POINTS_IN_TIME = 20
+POINTS_IN_TIME = 12
 _DAY_S = 86_400.0
 
 

@@ -7,7 +7,6 @@ import streamlit as st
 
 from arena.battle import Arena, current
 from arena.history import Moment, history
-from arena.ratings import Rating, rate
 from arena.views import frame, leaderboard
 from dashboards.figure import figure
 from dashboards.links import link
@@ -21,18 +20,17 @@ def page() -> None:
     leaderboard.page()
     arena = current()
     counts = arena.store.counts()
-    votes = f"{arena.store.name} {counts}"
-    board = [row for row in _board(arena, votes) if row.rating is not None] if counts.n_votes else []
+    moments = _history(arena, arena.store.name, recent(counts.n_votes), counts.n_unrated) if counts.n_votes else []
+    board = [row for row in moments[-1].ratings if row.rating is not None] if moments else []
     if not board:
         return
     names = [row.model for row in board]
-    origin = f"{counts.n_votes - counts.n_unrated:,} rated votes of {counts.n_votes:,}"
+    origin = f"{moments[-1].n_votes:,} rated votes"
     with st.container(horizontal=True):
         link("head-to-head", f"{names[0]} against {names[1]}", first=names[0], second=names[1])
         link("votes-health", "Whose votes these are")
     st.html("<h2>Ratings over time</h2>")
     chosen = st.multiselect("Models", names, default=names[:SHOWN], key="lines", max_selections=SHOWN, placeholder="Up to six models")
-    moments = _history(arena, votes)
     if rows := lines(moments, chosen):
         told = f"{len(moments)} exact fits, each of the votes until then; bands are 95 % intervals. {origin}"
         timed = moments[-1].at is not None
@@ -60,11 +58,11 @@ def lines(moments: Sequence[Moment], models: Sequence[str]) -> list[dict[str, An
     ]  # fmt: skip
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _board(_arena: Arena, votes: str) -> tuple[Rating, ...]:
-    return rate(_arena.store.ballots(counted=True)).ratings
+def recent(n_votes: int) -> int:
+    """The number of votes to four digits: until it changes, the past is not fitted anew."""
+    return n_votes // 10 ** max(0, len(str(n_votes)) - 4)
 
 
 @st.cache_data(max_entries=2, show_spinner="Fitting the past …")
-def _history(_arena: Arena, votes: str) -> list[Moment]:
+def _history(_arena: Arena, store: str, n_votes: int, n_unrated: int) -> list[Moment]:
     return history(_arena.store.ballots(times=True))

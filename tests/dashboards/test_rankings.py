@@ -33,7 +33,7 @@ def test_the_best_six_have_a_line_each_and_the_order_of_the_votes_stands_for_tim
     assert not page.exception
     assert len(page.multiselect(key="lines").value) == 6 and page.multiselect(key="lines").value[0] == "GPT 4"
     origins = [caption.value for caption in page.caption]
-    assert "20 exact fits" in origins[0] and "8,931 rated votes of 8,931; when they were cast is not recorded" in origins[0]
+    assert "12 exact fits" in origins[0] and "8,931 rated votes; when they were cast is not recorded" in origins[0]
     assert "The best 25 of 59" in origins[1]
     assert [button.proto.label for button in page.get("download_button")] == ["CSV"] + 2 * ["CSV", "SVG", "PNG"]
 
@@ -53,3 +53,8 @@ def test_without_votes_only_the_empty_state_is_shown(opened: Store):
     page = AppTest.from_function(app, default_timeout=60).run()
     assert not page.exception and not page.multiselect
     assert "arena import" in "".join(element.proto.body for element in page.get("html"))
+
+
+def test_a_large_arena_does_not_fit_its_past_anew_for_every_vote():
+    assert rankings.recent(8_931) != rankings.recent(8_932)
+    assert rankings.recent(1_000_000) == rankings.recent(1_000_999) != rankings.recent(1_001_000)
