@@ -60,7 +60,7 @@ def lines(moments: Sequence[Moment], models: Sequence[str]) -> list[dict[str, An
 
 def recent(n_votes: int) -> int:
     """The number of votes to four digits: until it changes, the past is not fitted anew."""
-    return n_votes // 10 ** max(0, len(str(n_votes)) - 4)
+    return n_votes // int("1" + "0" * max(0, len(str(n_votes)) - 4))
 
 
 @st.cache_data(max_entries=2, show_spinner="Fitting the past …")
