@@ -139,7 +139,7 @@ def _curves(found: Curves, training_id: str, folder: Path) -> None:
     for place, (title, rows) in enumerate(found.groups.items()):
         with columns[place % 2]:
             name = title.split(" (")[0].lower().replace(" ", "-")
-            chart = curve_chart(rows, title=title, format=".0%" if title in SHARES else "~g")
+            chart = curve_chart(rows, title=title, format=".0%" if title in SHARES else None)
             figure(chart, rows, name=name, origin=origin, alt=f"{title} by step")
     if found.others:
         other = st.selectbox("Another measure", list(found.others), index=None, placeholder="Nothing more", key="measure")

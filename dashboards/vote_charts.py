@@ -43,7 +43,9 @@ def over_time(rows: _Rows, *, timed: bool) -> Any:
         color=alt.Color(
             "model:N",
             scale=alt.Scale(domain=list(colour), range=list(colour.values())),
-            legend=alt.Legend(title=None, orient="bottom", columns=2, labelLimit=200, symbolType="stroke", symbolStrokeWidth=3),
+            legend=alt.Legend(
+                title=None, orient="bottom", columns=3, labelLimit=200, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
+            ),
         ),
         tooltip=[
             alt.Tooltip("model:N"),
@@ -52,7 +54,7 @@ def over_time(rows: _Rows, *, timed: bool) -> Any:
         ],
     )
     y = alt.Y("rating:Q", title="rating", scale=alt.Scale(zero=False))
-    band = base.mark_area(opacity=0.13).encode(y=alt.Y("rating_lower:Q", title="rating", scale=alt.Scale(zero=False)), y2="rating_upper:Q")
+    band = base.mark_area(opacity=0.08).encode(y=alt.Y("rating_lower:Q", title="rating", scale=alt.Scale(zero=False)), y2="rating_upper:Q")
     return alt.layer(band, base.mark_line(strokeWidth=2).encode(y=y), base.mark_circle(size=28, opacity=1).encode(y=y)).properties(
         height=340
     )
@@ -120,7 +122,7 @@ def shares(rows: _Rows) -> Any:
     return alt.layer(band, base.mark_circle(size=70, opacity=1).encode(x=x, color=colour)).properties(height=alt.Step(22))
 
 
-def curves(rows: _Rows, *, title: str, format: str = "~g") -> Any:
+def curves(rows: _Rows, *, title: str, format: str | None = None) -> Any:
     """Lines of `value` against `step`, one for each `name`."""
     import altair as alt
     import pandas as pd
@@ -132,7 +134,7 @@ def curves(rows: _Rows, *, title: str, format: str = "~g") -> Any:
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(format=format), scale=alt.Scale(zero=False)),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(format=format) if format else alt.Axis(), scale=alt.Scale(zero=False)),
             color=alt.Color(
                 "name:N",
                 scale=alt.Scale(domain=list(colour), range=list(colour.values())),
@@ -140,5 +142,5 @@ def curves(rows: _Rows, *, title: str, format: str = "~g") -> Any:
             ),
             tooltip=[alt.Tooltip("name:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4g")],
         )
-        .properties(height=240)
+        .properties(height=270 if several else 240, title=alt.TitleParams(title, anchor="start", fontSize=14))
     )
