@@ -44,7 +44,7 @@ def over_time(rows: _Rows, *, timed: bool) -> Any:
             "model:N",
             scale=alt.Scale(domain=list(colour), range=list(colour.values())),
             legend=alt.Legend(
-                title=None, orient="bottom", columns=3, labelLimit=200, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
+                title=None, orient="bottom", columns=2, labelLimit=150, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
             ),
         ),
         tooltip=[

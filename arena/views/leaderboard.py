@@ -52,7 +52,7 @@ def page() -> None:
     files.download_button("CSV", to_csv(ratings), "leaderboard.csv", "text/csv", icon=":material/download:", type="tertiary")
     st.html(f'<p class="note">{_explanation(asked, counts.n_unrated, n_both_bad)}{_terms(board) if board else ""}</p>')
     if rated:
-        st.html(f'{_first(rated)}<div class="scroll">{table(rated)}</div>')
+        st.html(_first(rated) + table(rated))
     else:
         frame.empty("Nothing to rank.", "No vote of this category makes two models comparable.")
     if unrated := [rating for rating in ratings if rating.rating is None]:
