@@ -28,7 +28,7 @@ class Ballots:
     """Votes by column, in the order they were cast where that is known.
 
     `a` and `b` (left, right) index `models`, `winner` indexes WINNERS. `columns` holds further numbers of both sides, n × 2 each.
-    `probability` is that of the pair when it was drawn, NaN where it was not recorded.
+    `probability` is that of the pair when it was drawn, `time_s` the second since 1970 of the vote, NaN where not recorded.
     """
 
     models: tuple[str, ...]
@@ -39,6 +39,7 @@ class Ballots:
     voter: Ints | None = None
     prompt: Ints | None = None
     probability: Array | None = None
+    time_s: Array | None = None
     columns: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class Ballots:
 
     def where(self, keep: NDArray[Any]) -> "Ballots":
         """The rows of a mask or of indices; models keep their numbers."""
-        rows: dict[str, Any] = {name: getattr(self, name) for name in ("count", "voter", "prompt", "probability")}
+        rows: dict[str, Any] = {name: getattr(self, name) for name in ("count", "voter", "prompt", "probability", "time_s")}
         rows = {name: None if column is None else column[keep] for name, column in rows.items()}
         columns = {name: column[keep] for name, column in self.columns.items()}
         return replace(self, a=self.a[keep], b=self.b[keep], winner=self.winner[keep], columns=columns, **rows)
@@ -121,6 +122,7 @@ def ballots_from_columns(found: Mapping[str, Any], codes: Mapping[str, int]) -> 
         voter=np.ma.filled(found["voter"], -1) if "voter" in found else None,
         prompt=np.ma.filled(found["prompt"], -1) if "prompt" in found else None,
         probability=_numbers(found["probability"]) if "probability" in found else None,
+        time_s=_numbers(found["time"]) if "time" in found else None,
         columns={name: np.column_stack([_numbers(found[name + side]) for side in ("_a", "_b")]) for name in names},
     )
 

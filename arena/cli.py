@@ -10,6 +10,7 @@ from arena.endpoint_command import decide_on_endpoint
 from arena.export_command import export_votes
 from arena.forget_command import forget, tidy
 from arena.label_command import label
+from arena.report_command import write_report
 from serving.command import RESULTS, AsJson, Results, emit_json, entry, new_command, say
 
 app = new_command("Blind battles between models: votes, the leaderboard, and the data they become.")
@@ -97,6 +98,7 @@ def import_(
 
 app.command(name="audit")(audit_votes)
 app.command(name="export")(export_votes)
+app.command(name="report")(write_report)
 app.command()(label)
 app.command(name="endpoint")(decide_on_endpoint)
 app.command()(forget)

@@ -15,6 +15,7 @@ from arena.comparable import reachable
 # Above this many models the refits take minutes: influence alone is given.
 REFIT_MODELS = 100
 _ATTEMPTS = 40
+_FEW = 512
 # What a vote of each kind gives (i, j) in the win matrix.
 _SHARES = ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5))
 
@@ -42,7 +43,7 @@ class _Board:
 
     def __init__(self, score: Array, low: Ints, high: Ints) -> None:
         self.score, self.low, self.high = score, low, high
-        self.bread: Array | None = None
+        self.fitted: tuple[Array, Array, Array] | None = None
 
     def flip(self, upper: int, lower: int, votes: Array, theta: Array, by_refit: bool) -> int | None:
         """Votes to drop until `lower` is above `upper`; more are chosen after each refit that does not show it."""
@@ -66,24 +67,35 @@ class _Board:
 
     def _most_telling(self, upper: int, lower: int, left: Array, theta: Array) -> list[int] | None:
         """The fewest votes (numbers of their cells, repeated) whose influence closes the gap."""
-        expected = win_probability(theta)
-        played = self.score + self.score.T
-        bread = np.linalg.inv(information(played, expected) + 1 / len(theta))
+        expected, bread = self._at(theta)
         pull = (bread[upper] - bread[lower])[self.low] - (bread[upper] - bread[lower])[self.high]
         chance = expected[self.low, self.high]
         influence = np.stack([pull * (share - chance) for share, _ in ((1.0, 0), (0.0, 0), (0.5, 0))]).reshape(-1)
         counts = left.reshape(-1)
-        order = np.argsort(-influence, kind="stable")
-        order = order[(counts[order] > 0) & (influence[order] > 0)]
-        reached = np.cumsum(influence[order] * counts[order])
         gap = max(float(theta[upper] - theta[lower]), 0.0)
-        last = int(np.searchsorted(reached, gap, side="right"))
-        if last >= len(order):
+        useful = np.flatnonzero((counts > 0) & (influence > 0))
+        # A few of the most telling cells are nearly always enough: sorting all of them would take most of the time.
+        for few in (_FEW, len(useful)):
+            most = useful if few >= len(useful) else useful[np.argpartition(-influence[useful], few)[:few]]
+            order = most[np.lexsort((most, -influence[most]))]
+            reached = np.cumsum(influence[order] * counts[order])
+            last = int(np.searchsorted(reached, gap, side="right"))
+            if last < len(order):
+                break
+        else:
             return None
         before = float(reached[last - 1]) if last else 0.0
         some = min(int(counts[order[last]]), int((gap - before) / influence[order[last]]) + 1)
         taken = [int(cell) for cell in order[:last] for _ in range(int(counts[cell]))]
         return taken + [int(order[last])] * some
+
+    def _at(self, theta: Array) -> tuple[Array, Array]:
+        """Expected shares and inverse information at θ; every pair of neighbours begins at the same one."""
+        if self.fitted is None or self.fitted[0] is not theta:
+            expected = win_probability(theta)
+            bread: Array = np.linalg.inv(information(self.score + self.score.T, expected) + 1 / len(theta)).astype(np.float64)
+            self.fitted = (theta, expected, bread)
+        return self.fitted[1], self.fitted[2]
 
     def _without(self, dropped: list[int]) -> Array | None:
         """θ without the dropped votes; None when some model is then not comparable."""

@@ -41,6 +41,7 @@ __all__ = [
     "bradley_terry",
     "fit",
     "head_to_head",
+    "head_to_head_of",
     "online_elo",
     "rate",
     "tally",
@@ -209,7 +210,12 @@ def win_probabilities(ratings: Sequence[Rating]) -> tuple[tuple[str, ...], Array
 
 def head_to_head(tallies: Iterable[Tally]) -> HeadToHead:
     """The matrix of a set of counted votes; models in alphabetical order, "both bad" left out."""
-    table = _table(ballots_of_tallies(tallies))
+    return head_to_head_of(ballots_of_tallies(tallies))
+
+
+def head_to_head_of(ballots: Ballots) -> HeadToHead:
+    """The matrix of these votes; models in alphabetical order, "both bad" left out."""
+    table = _table(ballots)
     return HeadToHead(table.models, table.wins, table.ties, table.wins + table.wins.T + table.ties)
 
 

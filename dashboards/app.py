@@ -5,8 +5,20 @@ import streamlit as st
 from arena import app as arena
 from arena.views import frame
 from dashboards import (
-    benchmarks, beside, costs, drift, links, load, picking, rankings, samples, standings, tradeoffs, training, votes_health,
-)  # fmt: skip
+    benchmarks,
+    beside,
+    costs,
+    drift,
+    links,
+    load,
+    picking,
+    rankings,
+    samples,
+    standings,
+    tradeoffs,
+    training,
+    votes_health,
+)
 
 
 def pages() -> dict[str, list[st.Page]]:

@@ -577,3 +577,143 @@ SELECT a.terms, a.accepted_at FROM acceptances AS a WHERE a.voter_id = $1
 
 -- name: forget_acceptances
 DELETE FROM acceptances WHERE voter_id = $1::TEXT
+
+-- name: ballots_in_time
+-- The rated votes with the second (since 1970) in which each was cast, NULL where that is not known.
+SELECT s.vote_order, s.model_a, s.model_b, s.winner, extract(epoch FROM v.voted_at)::DOUBLE PRECISION AS time
+FROM ballots AS s JOIN votes AS v ON v.vote_order = s.vote_order
+WHERE v.rated
+AND ($1::TEXT IS NULL OR s.voter = (SELECT n.code FROM labels AS n WHERE n.kind = 'voter' AND n.label = $1))
+
+-- name: pair_votes
+-- The votes on models $1 and $2, newest first, $3 of them after the first $4. Of voters nothing; the text where its voter shared the battle, or
+-- where it was public before it came here: sources $5, prompts $6.
+SELECT
+    v.voted_at, b.model_a, b.model_b, v.winner, v.rated, v.source, b.mode, s.token,
+    CASE WHEN s.token IS NOT NULL OR v.source IN (SELECT unnest($5::TEXT[])) OR b.prompt_id IN (SELECT unnest($6::TEXT[])) THEN b.messages END
+FROM (
+    SELECT c.battle_id, c.model_a, c.model_b, c.mode, c.prompt_id, c.messages FROM battles AS c
+    WHERE (c.model_a = $1 AND c.model_b = $2) OR (c.model_a = $2 AND c.model_b = $1)
+) AS b
+JOIN votes AS v ON v.battle_id = b.battle_id
+LEFT JOIN shares AS s ON s.battle_id = b.battle_id
+ORDER BY v.vote_order DESC, v.vote_id
+LIMIT $3::BIGINT OFFSET $4::BIGINT
+
+-- name: votes_by_day
+-- Per day (UTC; NULL: not recorded) the votes, and those of them that are rated.
+SELECT date_trunc('day', v.voted_at)::DATE AS day, count(*), sum(CASE WHEN v.rated THEN 1 ELSE 0 END)::BIGINT
+FROM votes AS v
+GROUP BY 1
+ORDER BY day NULLS FIRST
+
+-- name: votes_by_source
+SELECT v.source, b.mode, count(*), sum(CASE WHEN v.rated THEN 1 ELSE 0 END)::BIGINT
+FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+GROUP BY v.source, b.mode
+ORDER BY 3 DESC, 1, 2
+
+-- name: votes_unrated
+-- Why votes are not rated, of those cast from $1 and before $2 (NULL: of all); what an audit has against a vote stands before what was known
+-- when it was cast.
+SELECT why, count(*)
+FROM (
+    SELECT CASE WHEN f.vote_id IS NOT NULL THEN 'flagged: ' || f.reason ELSE coalesce(v.unrated_reason, 'not recorded') END AS why
+    FROM votes AS v LEFT JOIN flags AS f ON f.vote_id = v.vote_id
+    WHERE NOT v.rated AND ($1::TIMESTAMP IS NULL OR v.voted_at >= $1::TIMESTAMP) AND ($2::TIMESTAMP IS NULL OR v.voted_at < $2::TIMESTAMP)
+) AS unrated
+GROUP BY why
+ORDER BY 2 DESC, 1
+
+-- name: voter_sizes
+-- How many voters cast how many votes.
+SELECT n, count(*)
+FROM (SELECT count(*) AS n FROM votes AS v WHERE v.voter_id IS NOT NULL GROUP BY v.voter_id) AS sizes
+GROUP BY n
+ORDER BY n
+
+-- name: busiest_voters
+-- The $1 voters with most votes: votes, rated and flagged ones, ties and both bad, first and last vote.
+SELECT
+    c.voter_id, c.n, c.n_rated, coalesce(k.n, 0), c.n_even, c.first, c.last
+FROM (
+    SELECT
+        v.voter_id, count(*) AS n, sum(CASE WHEN v.rated THEN 1 ELSE 0 END)::BIGINT AS n_rated,
+        sum(CASE WHEN v.winner IN ('tie', 'both_bad') THEN 1 ELSE 0 END)::BIGINT AS n_even, min(v.voted_at) AS first, max(v.voted_at) AS last
+    FROM votes AS v
+    WHERE v.voter_id IS NOT NULL
+    GROUP BY v.voter_id
+    ORDER BY 2 DESC, 1
+    LIMIT $1::BIGINT
+) AS c
+LEFT JOIN (
+    SELECT w.voter_id, count(*) AS n FROM flags AS f JOIN votes AS w ON w.vote_id = f.vote_id GROUP BY w.voter_id
+) AS k ON k.voter_id = c.voter_id
+ORDER BY c.n DESC, c.voter_id
+
+-- name: draws
+-- Battles drawn here (not imported, no pair that its voter chose): their number, those with a known probability, and per policy.
+SELECT b.pairing_policy, count(*), count(b.pairing_probability)
+FROM battles AS b
+WHERE b.pairing_policy NOT IN ('imported', 'chosen')
+GROUP BY b.pairing_policy
+ORDER BY 2 DESC, 1
+
+-- name: draws_by_model
+-- Of those battles, per model how often it stood on the left and on the right.
+SELECT model, sum(l)::BIGINT, sum(r)::BIGINT
+FROM (
+    SELECT b.model_a AS model, 1 AS l, 0 AS r FROM battles AS b WHERE b.pairing_policy NOT IN ('imported', 'chosen')
+    UNION ALL
+    SELECT b.model_b, 0, 1 FROM battles AS b WHERE b.pairing_policy NOT IN ('imported', 'chosen')
+) AS sides
+GROUP BY model
+ORDER BY model
+
+-- name: votes_between
+-- Cast from $1 and before $2: votes, rated ones, both bad, voters; and voters whose first vote that is.
+SELECT
+    count(*), coalesce(sum(CASE WHEN v.rated THEN 1 ELSE 0 END), 0)::BIGINT,
+    coalesce(sum(CASE WHEN v.winner = 'both_bad' THEN 1 ELSE 0 END), 0)::BIGINT, count(DISTINCT v.voter_id),
+    (
+        SELECT count(*) FROM (
+            SELECT w.voter_id FROM votes AS w WHERE w.voter_id IS NOT NULL
+            GROUP BY w.voter_id
+            HAVING min(w.voted_at) >= $1::TIMESTAMP AND min(w.voted_at) < $2::TIMESTAMP AND count(*) = count(w.voted_at)
+        ) AS fresh
+    )
+FROM votes AS v
+WHERE v.voted_at >= $1::TIMESTAMP AND v.voted_at < $2::TIMESTAMP
+
+-- name: pairs_between
+-- Battles fought here from $1 and before $2, per pair (in alphabetical order of bytes), and how many were voted on.
+SELECT
+    CASE WHEN b.model_a COLLATE "C" < b.model_b COLLATE "C" THEN b.model_a ELSE b.model_b END,
+    CASE WHEN b.model_a COLLATE "C" < b.model_b COLLATE "C" THEN b.model_b ELSE b.model_a END, count(*), count(v.vote_id)
+FROM battles AS b LEFT JOIN votes AS v ON v.battle_id = b.battle_id
+WHERE b.created_at >= $1::TIMESTAMP AND b.created_at < $2::TIMESTAMP AND b.pairing_policy <> 'imported'
+GROUP BY 1, 2
+ORDER BY 3 DESC, 1, 2
+
+-- name: spent_between
+-- Per endpoint: answers asked for from $1 and before $2 in battles and chats, those that failed, dollars, answers without a price.
+WITH asked AS (
+    SELECT a.completion_id
+    FROM answers AS a JOIN turns AS t ON t.battle_id = a.battle_id AND t.turn = a.turn AND t.attempt = a.attempt
+    WHERE t.asked_at >= $1::TIMESTAMP AND t.asked_at < $2::TIMESTAMP
+    UNION SELECT b.completion_a FROM battles AS b WHERE b.created_at >= $1::TIMESTAMP AND b.created_at < $2::TIMESTAMP
+    UNION SELECT b.completion_b FROM battles AS b WHERE b.created_at >= $1::TIMESTAMP AND b.created_at < $2::TIMESTAMP
+)
+SELECT
+    c.endpoint, count(*),
+    sum(CASE WHEN c.status IN ('ok', 'truncated', 'refused') THEN 0 ELSE 1 END)::BIGINT,
+    coalesce(sum(c.cost_usd), 0)::DOUBLE PRECISION,
+    sum(CASE WHEN c.cost_usd IS NULL AND c.status IN ('ok', 'truncated', 'refused') THEN 1 ELSE 0 END)::BIGINT
+FROM asked AS s JOIN completions AS c ON c.completion_id = s.completion_id
+GROUP BY c.endpoint
+ORDER BY 4 DESC, 2 DESC, 1
+
+-- name: pair_count
+SELECT count(*)
+FROM votes AS v JOIN battles AS b ON b.battle_id = v.battle_id
+WHERE (b.model_a = $1 AND b.model_b = $2) OR (b.model_a = $2 AND b.model_b = $1)

@@ -4,7 +4,7 @@ import csv
 import html
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -12,11 +12,14 @@ from arena.ballots import BOTH_BAD
 from arena.battle import Arena, current
 from arena.categories import own_rules, questions, rule, rules
 from arena.errors import ArenaError
-from arena.ratings import Board, Method, Rating, Term, rate
+from arena.ratings import Z95, Board, Method, Rating, rate
+from arena.style import STYLE
 from arena.views import frame
 
 METHODS = {"bt": "Bradley–Terry", "davidson": "Davidson", "elo": "Online Elo"}
 EVERYTHING = "all battles"
+_STYLE_HELP = "What the ratings are when answers are equally long and equally decorated with headings, lists and bold text."
+_CLUSTER_HELP = "Votes of one person resemble each other: intervals that allow for it are wider."
 _FLIP = "so many dropped votes, at most, put the next model above this one"
 
 
@@ -28,28 +31,28 @@ def page() -> None:
         frame.heading("Leaderboard", "No vote has been cast yet.")
         frame.empty("Nothing to rank.", "Fight a battle, or bring votes along: <code>arena import FILE --format csv</code>.")
         return
-    method: Any = st.session_state.get("method") or "bt"
-    category = st.session_state.get("category") or EVERYTHING
-    board, n_votes, n_both_bad = _board(arena, f"{arena.store.name} {counts}", method, category)
-    ratings = board.ratings
+    # What is chosen stands in the address, so the heading, which depends on it, is filled in afterwards.
+    head = st.container()
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        asked = _asked()
+        category = st.selectbox(
+            "Category", _categories(arena), key="category", label_visibility="collapsed", width=180, bind="query-params"
+        )
+        files = st.container(width="content")
+    board, n_votes, n_both_bad = None, counts.n_votes, 0
+    try:
+        board, n_votes, n_both_bad = _board(arena, f"{arena.store.name} {counts}", asked, category)
+    except ArenaError as error:
+        st.warning(str(error))
+    ratings = board.ratings if board else ()
     rated = [rating for rating in ratings if rating.rating is not None]
     of = "" if category == EVERYTHING else f" in “{category}”"
-    frame.heading("Leaderboard", f"{len(ratings):,} models from {n_votes if of else counts.n_votes:,} votes{of}")
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.segmented_control(
-            "Method",
-            list(METHODS),
-            default="bt",
-            key="method",
-            format_func=METHODS.__getitem__,
-            required=True,
-            label_visibility="collapsed",
-        )
-        st.selectbox("Category", _categories(arena), key="category", label_visibility="collapsed", width=180)
-        st.download_button("CSV", to_csv(ratings), "leaderboard.csv", "text/csv", icon=":material/download:", type="tertiary")
-    st.html(f'<p class="note">{_explanation(method, counts.n_unrated, n_both_bad)}{_terms(board.terms)}</p>')
+    with head:
+        frame.heading("Leaderboard", f"{len(ratings):,} models from {n_votes if of else counts.n_votes:,} votes{of}")
+    files.download_button("CSV", to_csv(ratings), "leaderboard.csv", "text/csv", icon=":material/download:", type="tertiary")
+    st.html(f'<p class="note">{_explanation(asked, counts.n_unrated, n_both_bad)}{_terms(board) if board else ""}</p>')
     if rated:
-        st.html(table(rated))
+        st.html(_first(rated) + table(rated))
     else:
         frame.empty("Nothing to rank.", "No vote of this category makes two models comparable.")
     if unrated := [rating for rating in ratings if rating.rating is None]:
@@ -57,13 +60,28 @@ def page() -> None:
         st.html(f"<h3>Without a rating</h3><ul>{lines}</ul>")
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _board(_arena: Arena, votes: str, method: Literal["bt", "davidson", "elo"], category: str) -> tuple[Board, int, int]:
+def _asked() -> Method:
+    """The method that the controls say."""
+    name: Any = st.segmented_control(
+        "Method", list(METHODS), default="bt", key="method", format_func=METHODS.__getitem__, required=True,
+        label_visibility="collapsed", bind="query-params",
+    )  # fmt: skip
+    fitted = name != "elo"
+    style = st.toggle("Style held equal", key="style", help=_STYLE_HELP, disabled=not fitted, bind="query-params") and fitted
+    voter = st.toggle("Clustered by voter", key="cluster", help=_CLUSTER_HELP, disabled=not fitted, bind="query-params") and fitted
+    return Method(
+        name=name, style=STYLE if style else (), cluster="voter" if voter else "none", fragility=name == "bt" and not style
+    )  # fmt: skip
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={Method: repr})
+def _board(_arena: Arena, votes: str, method: Method, category: str) -> tuple[Board, int, int]:
     """The board, its votes, and those that found both bad; kept until `votes` (where they lie, and how many) changes."""
     where = None if category == EVERYTHING else rule(category, _arena.results)
-    ballots = _arena.store.ballots(where=where)
+    ballots = _arena.store.ballots(where=where, columns=bool(method.style), counted=method.counted, by_voter=method.by_voter)
     # Fragility refits the board for each pair of neighbours: half a second for sixty models.
-    return rate(ballots, Method(name=method, fragility=method == "bt")), len(ballots), int((ballots.winner == BOTH_BAD).sum())
+    n_both_bad = int(ballots.counts[ballots.winner == BOTH_BAD].sum())
+    return rate(ballots, method), int(ballots.counts.sum()), n_both_bad
 
 
 def _categories(arena: Arena) -> list[str]:
@@ -75,8 +93,23 @@ def _categories(arena: Arena) -> list[str]:
     return [EVERYTHING, *rules(), *own]
 
 
-def _terms(terms: Sequence[Term]) -> str:
-    return "".join(f" A tie between equals has log odds of {term.estimate:+.2f}." for term in terms if term.name == "tie")
+def _terms(board: Board) -> str:
+    told = "".join(f" A tie between equals has log odds of {term.estimate:+.2f}." for term in board.terms if term.name == "tie")
+    style = [f"{term.name} {term.estimate:+.2f} ± {Z95 * term.standard_error:.2f}" for term in board.terms if term.name in STYLE]
+    if style:
+        told += f" What a standard deviation more is worth in log odds: {', '.join(style)}."
+    if board.n_without_columns:
+        told += f" {board.n_without_columns:,} votes came without texts and are left out."
+    return told
+
+
+def _first(rated: Sequence[Rating]) -> str:
+    """How firmly the first place is held, in a sentence."""
+    if len(rated) < 2 or rated[0].n_to_flip is None:
+        return ""
+    first, second = (html.escape(row.model) for row in rated[:2])
+    votes = f"{rated[0].n_to_flip:,} dropped vote{'s' * (rated[0].n_to_flip != 1)}"
+    return f'<p class="firm"><b>{first}</b> is first; {votes}, at most, would put <b>{second}</b> above it.</p>'
 
 
 def table(rated: Sequence[Rating]) -> str:
@@ -118,15 +151,16 @@ def _row(row: Rating, low: float, span: float, *, bad: bool, fragile: bool) -> s
     return f'<tr>{cells}<td class="num">{row.n_battles:,}</td>{more}</tr>'
 
 
-def _explanation(method: str, n_unrated: int, n_both_bad: int) -> str:
-    if method == "elo":
+def _explanation(method: Method, n_unrated: int, n_both_bad: int) -> str:
+    if method.name == "elo":
         text = "Each vote in the order it was cast, K = 4: later votes weigh more, and there is no interval. Compare with Bradley–Terry."
-    elif method == "davidson":
+    elif method.name == "davidson":
         text = "Ties have a parameter of their own: 400 points are odds of ten to one among the votes that decide."
     else:
-        text = (
-            "Models share a rank when their intervals overlap; the small figures are the best and worst rank the votes allow. "
-            '<span class="flip">To flip: so many votes, dropped, would put the next model above.</span>'
-        )
+        text = "Models share a rank when their intervals overlap; the small figures are the best and worst rank the votes allow."
+    if method.fragility:
+        text += ' <span class="flip">To flip: so many votes, dropped, would put the next model above.</span>'
+    if method.cluster == "voter":
+        text += " Intervals allow for the votes of one voter resembling each other."
     left_out = [f"{count:,} {what}" for count, what in ((n_both_bad, "“both bad”"), (n_unrated, "unrated")) if count]
     return text + (f" Left out: {' and '.join(left_out)}." if left_out else "")
