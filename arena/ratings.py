@@ -29,24 +29,9 @@ from arena.votes import WINNERS, Outcome, Tally
 from serving.documents import Noun
 
 __all__ = [
-    "ELO_K",
-    "POINTS",
-    "START",
-    "Z95",
-    "Board",
-    "HeadToHead",
-    "Method",
-    "Rating",
-    "Term",
-    "bradley_terry",
-    "fit",
-    "head_to_head",
-    "head_to_head_of",
-    "online_elo",
-    "rate",
-    "tally",
-    "win_probabilities",
-]
+    "ELO_K", "POINTS", "START", "Z95", "Board", "HeadToHead", "Method", "Rating", "Term", "bradley_terry", "fit",
+    "head_to_head", "head_to_head_of", "online_elo", "rate", "tally", "win_probabilities",
+]  # fmt: skip
 
 
 class Rating(Noun):

@@ -9,7 +9,7 @@ An arena that stops leaves its last snapshot on the screen; one that starts agai
 import html
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -112,14 +112,12 @@ def serve(script: Path, *, host: str, port: int, database: "Location", results: 
                 _looking = None
 
 
-def windows(pages: "Sequence[Any] | dict[str, list[Any]]") -> "Sequence[Any] | dict[str, list[Any]]":
-    """The pages to show: all of them, or beside a running arena those that do without it."""
+def windows(pages: "dict[str, list[Any]]") -> "dict[str, list[Any]]":
+    """The pages to show by their sections: all of them, or beside a running arena those that do without it."""
     if _looking is None:
         return pages
-    if isinstance(pages, dict):
-        kept = {name: list(_without_arena(section)) for name, section in pages.items()}
-        return {name: section for name, section in kept.items() if section}
-    return list(_without_arena(pages))
+    kept = {name: [page for page in section if page.url_path not in _ARENAS_OWN] for name, section in pages.items()}
+    return {name: section for name, section in kept.items() if section}
 
 
 def note() -> None:
@@ -128,10 +126,6 @@ def note() -> None:
 
     if _looking is not None:
         st.html(f'<p class="note">Votes of the arena at {html.escape(_looking.url)}, as of {_time(_looking.as_of)}.</p>')
-
-
-def _without_arena(pages: Iterable[Any]) -> Iterator[Any]:
-    return (page for page in pages if page.url_path not in _ARENAS_OWN)
 
 
 def _found(database: "Location", results: Path) -> "Running | None":

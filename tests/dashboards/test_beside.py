@@ -94,5 +94,5 @@ async def ready(url: str) -> None:
 
 
 def test_without_an_arena_beside_it_every_page_is_shown():
-    pages = [object(), object()]
+    pages = {"": [object()], "Results": [object()]}
     assert windows(pages) is pages
