@@ -10,6 +10,7 @@ import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 from trainers.check_command import check_recipe
+from trainers.gate_command import gate_training
 
 if TYPE_CHECKING:
     from trainers.record import Training
@@ -110,6 +111,7 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
     # A missing file or a typo in YAML is told before torch takes its seconds to import.
     read_yaml(path)
     from trainers.dpo import dpo as train_dpo
+    from trainers.gate_command import gate_after
     from trainers.recipe import read_recipe
     from trainers.sft import sft as train_sft
 
@@ -118,6 +120,7 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
     train: Callable[..., Training] = {"sft": train_sft, "dpo": train_dpo}[method]
     with _progress() as show:
         training = train(recipe, results, show)
+    training = gate_after(training, results)
     say(f"{results / 'trainings' / training.training_id}: {_summary(training)}")
     if training.merged:
         say(f"serve it: serving up {results / 'trainings' / training.training_id / training.merged} --engine transformers")
@@ -157,6 +160,7 @@ def _summary(training: "Training") -> str:
 
 
 app.command(name="check")(check_recipe)
+app.command(name="gate")(gate_training)
 main = entry(app)
 
 if __name__ == "__main__":

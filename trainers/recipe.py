@@ -4,7 +4,8 @@
     learning_rate: 1.0e-5                                      # TrainingArguments, SFTConfig or DPOConfig
     use_peft: true                                             # ModelConfig: lora_r, lora_alpha, lora_target_modules, …
 
-Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes before it), `merge` (default true) and `allow_truncated_rows`.
+Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes before it), `merge` (default true), `allow_truncated_rows` and
+`gate` (a section of settings for trainers/gate.py, or false).
 """
 
 import dataclasses
@@ -17,9 +18,10 @@ from typing import Any, Literal, get_args
 from serving.documents import read_yaml
 from serving.errors import did_you_mean
 from trainers.errors import RecipeError, need_torch
+from trainers.gate import settings_of
 
 Method = Literal["sft", "dpo"]
-OURS: dict[str, type] = {"dataset": str, "merge": bool, "allow_truncated_rows": bool}
+OURS: dict[str, Any] = {"dataset": str, "merge": bool, "allow_truncated_rows": bool, "gate": bool | dict[str, Any]}
 # Keys of TRL that would be ignored or would act behind the record's back.
 _WHOLE = "a training is run whole; remove the key"
 _QUANTISED = "quantised training is not supported yet; use LoRA without it"
@@ -105,6 +107,8 @@ def read_recipe(path: Path, method: Method, *, data: Path | None = None, overrid
     dataset = data or (Path(values["dataset"]) if "dataset" in values else None)
     if dataset is None:
         raise RecipeError(f"{path}: dataset: missing; add it, or give the folder with --data DIR")
+    # Its keys are read after the training; what is wrong with them is told before.
+    settings_of(values.get("gate"), where=str(path))
     defaults = _defaults(method)
     training = defaults | {key: value for key, value in values.items() if key in config_types}
     _refuse_what_nothing_reads(path, values, defaults | values)
