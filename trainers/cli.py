@@ -10,7 +10,9 @@ import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 from trainers.check_command import check_recipe
+from trainers.enter_command import enter_arena
 from trainers.gate_command import gate_training
+from trainers.lineage_command import show_lineage
 
 if TYPE_CHECKING:
     from trainers.record import Training
@@ -59,24 +61,6 @@ def merge(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) 
 
 
 @app.command()
-def lineage(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) -> None:
-    """What a training was made from: votes, parents, first base."""
-    from trainers.record import lineage as chain
-
-    trainings = list(chain(training_id, results))
-    if as_json:
-        emit_json([training.model_dump(mode="json") for training in trainings])
-        return
-    for training in trainings:
-        emit(f"{training.training_id}  {training.method}")
-        emit(
-            f"  dataset {training.dataset}  sha256 {training.dataset_hash[:16]}  {training.n_train:,} train, {training.n_test:,} test rows"
-            f"{_since(training)}"
-        )
-        emit(f"  base    {training.base}" + (f"  sha256 {training.base_hash[:16]}" if training.base_hash else ""))
-
-
-@app.command()
 def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     """List the trainings kept here."""
     from trainers.record import read_training, training_folders
@@ -89,20 +73,6 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
         emit(f"{training.training_id}  {training.method}  {training.n_train:,} rows  from {training.parent or training.base}")
     if not trainings:
         say(f"no training in {results / 'trainings'} yet: trainers sft RECIPE --data DIR")
-
-
-def _since(training: "Training") -> str:
-    """What became of a training's dataset since."""
-    from trainers.data import dataset_hash
-    from trainers.sources import hash_elsewhere, is_elsewhere
-
-    folder = Path(training.dataset)
-    if is_elsewhere(folder):
-        found = hash_elsewhere(folder)
-        return "" if found in (None, training.dataset_hash) else "  (other rows now)"
-    if not (folder / "train.jsonl").is_file():
-        return "  (not there any more)"
-    return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
 
 
 def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | None, results: Path, as_json: bool) -> None:
@@ -160,7 +130,9 @@ def _summary(training: "Training") -> str:
 
 
 app.command(name="check")(check_recipe)
+app.command(name="lineage")(show_lineage)
 app.command(name="gate")(gate_training)
+app.command(name="enter")(enter_arena)
 main = entry(app)
 
 if __name__ == "__main__":

@@ -57,11 +57,12 @@ def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(trained: 
     results, parent = trained
     path = tmp_path / "destroy.yaml"
     path.write_text(
-        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nlearning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 40\n"
+        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\n"
+        "learning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 20\n"
         "per_device_train_batch_size: 8\nmax_length: 256\n"
     )
     destroyed = dpo(read_recipe(path, "dpo", data=votes), results)
-    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 8
+    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 5
     gate = run_gate(destroyed.training_id, results, GLADLY)
     assert gate["verdict"] == "refused"
     assert {"chosen_logprob", "wins"} <= {name for name, check in gate["checks"].items() if check["passed"] is False}
