@@ -1,8 +1,7 @@
 """`trainers`: fine-tune on votes, merge, and say what was trained from what."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,6 @@ from trainers.lineage_command import show_lineage
 
 if TYPE_CHECKING:
     from trainers.record import Training
-    from trainers.training import OnStep
 
 app = new_command("From votes to a challenger: SFT and DPO with LoRA, merge, lineage.")
 
@@ -82,13 +80,14 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
     read_yaml(path)
     from trainers.dpo import dpo as train_dpo
     from trainers.gate_command import gate_after
+    from trainers.progress import progress
     from trainers.recipe import read_recipe
     from trainers.sft import sft as train_sft
 
     logging.getLogger("trainers").setLevel(logging.INFO)
     recipe = read_recipe(path, method, data=data, overrides=overrides or [])
     train: Callable[..., Training] = {"sft": train_sft, "dpo": train_dpo}[method]
-    with _progress() as show:
+    with progress() as show:
         training = train(recipe, results, show)
     training = gate_after(training, results)
     say(f"{results / 'trainings' / training.training_id}: {_summary(training)}")
@@ -96,23 +95,6 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
         say(f"serve it: serving up {results / 'trainings' / training.training_id / training.merged} --engine transformers")
     if as_json:
         emit_json(training.model_dump(mode="json"))
-
-
-@contextmanager
-def _progress() -> Iterator["OnStep"]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def show(step: int, steps: int, metrics: dict[str, float]) -> None:
-            shown = {"loss": "loss", "rewards/margins": "margin", "logps/chosen": "chosen logp"}
-            told = "  ".join(f"{label} {metrics[name]:.3g}" for name, label in shown.items() if name in metrics)
-            bar.update(task, completed=step, total=steps, description=told or "evaluating")
-
-        yield show
 
 
 def _summary(training: "Training") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from trainers.data import Row, Rows, check_lengths, load_rows
 from trainers.errors import DataError, TrainersError
 from trainers.merge import merge
+from trainers.progress import keep_step
 from trainers.recipe import Recipe
 from trainers.record import Training, new_training, resolve_base, versions, weights_hash, write_training
 
@@ -114,6 +115,8 @@ def watch(trainer: Any, on_step: OnStep | None) -> None:
 
     class Report(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if logs:
+                keep_step(Path(args.output_dir).parent, state.global_step, state.max_steps, logs)
             if on_step is not None and logs:
                 on_step(state.global_step, state.max_steps, {key: value for key, value in logs.items() if isinstance(value, int | float)})
 
