@@ -136,6 +136,7 @@ def up(
     lora: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="Adapter, an endpoint of its own (vllm); repeatable.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A flag of the engine's; repeatable.")] = None,
     install: Annotated[bool, typer.Option("--install", help="Make the engine's environment when it is not there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also a training that its gate refused.")] = False,
     results: Results = RESULTS,
 ) -> None:
     """Start an engine on a model, probe it, register the endpoint, serve until Ctrl-C."""
@@ -143,7 +144,7 @@ def up(
     from serving.engines.launch import pairs
 
     adapters = {name: Path(path) for name, path in pairs("--lora", lora or []).items()}
-    options = Options(adapters=adapters, settings=pairs("--set", settings or []), install=install)
+    options = Options(adapters=adapters, settings=pairs("--set", settings or []), install=install, force=force)
     serve_forever(model, results=results, engine=engine, endpoint_id=endpoint_id, port=port, options=options)
 
 

@@ -1,8 +1,8 @@
 """`trainers`: fine-tune on votes, merge, and say what was trained from what."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,10 +10,12 @@ import typer
 
 from serving.command import RESULTS, AsJson, Results, emit, emit_json, entry, new_command, say
 from trainers.check_command import check_recipe
+from trainers.enter_command import enter_arena
+from trainers.gate_command import gate_training
+from trainers.lineage_command import show_lineage
 
 if TYPE_CHECKING:
     from trainers.record import Training
-    from trainers.training import OnStep
 
 app = new_command("From votes to a challenger: SFT, DPO, KTO, rewards, GRPO, RLOO; check, merge, lineage.")
 
@@ -157,24 +159,6 @@ def merge(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) 
 
 
 @app.command()
-def lineage(training_id: Id, results: Results = RESULTS, as_json: AsJson = False) -> None:
-    """What a training was made from: votes, parents, first base."""
-    from trainers.record import lineage as chain
-
-    trainings = list(chain(training_id, results))
-    if as_json:
-        emit_json([training.model_dump(mode="json") for training in trainings])
-        return
-    for training in trainings:
-        emit(f"{training.training_id}  {training.method}")
-        emit(
-            f"  dataset {training.dataset}  sha256 {training.dataset_hash[:16]}  {training.n_train:,} train, {training.n_test:,} test rows"
-            f"{_since(training)}"
-        )
-        emit(f"  base    {training.base}" + (f"  sha256 {training.base_hash[:16]}" if training.base_hash else ""))
-
-
-@app.command()
 def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
     """List the trainings kept here."""
     from trainers.record import read_training, training_folders
@@ -184,23 +168,10 @@ def ls(results: Results = RESULTS, as_json: AsJson = False) -> None:
         emit_json([training.model_dump(mode="json") for training in trainings])
         return
     for training in trainings:
-        emit(f"{training.training_id}  {training.method}  {training.n_train:,} rows  from {training.parent or training.base}")
+        verdict = training.gate["verdict"] if training.gate else "not gated"
+        emit(f"{training.training_id}  {training.method}  {training.n_train:,} rows  from {training.parent or training.base}  {verdict}")
     if not trainings:
         say(f"no training in {results / 'trainings'} yet: trainers sft RECIPE --data DIR")
-
-
-def _since(training: "Training") -> str:
-    """What became of a training's dataset since."""
-    from trainers.data import dataset_hash
-    from trainers.sources import hash_elsewhere, is_elsewhere
-
-    folder = Path(training.dataset)
-    if is_elsewhere(folder):
-        found = hash_elsewhere(folder)
-        return "" if found in (None, training.dataset_hash) else "  (other rows now)"
-    if not (folder / "train.jsonl").is_file():
-        return "  (not there any more)"
-    return "" if dataset_hash(folder) == training.dataset_hash else "  (other rows now)"
 
 
 # --accelerate, --processes, --engine.
@@ -223,6 +194,8 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
         enter()
     from importlib import import_module
 
+    from trainers.gate_command import gate_after
+    from trainers.progress import progress
     from trainers.ranks import is_main
     from trainers.recipe import read_recipe
 
@@ -232,10 +205,11 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
         logging.getLogger("trainers").setLevel(logging.ERROR)
     module, function = {"rloo": ("grpo", "rloo"), "self-train": ("selftrain", "self_train")}.get(method, (method, method))
     train: Callable[..., Training] = getattr(import_module(f"trainers.{module}"), function)
-    with _progress() if is_main() else nullcontext() as show:
+    with progress() if is_main() else nullcontext() as show:
         training = train(recipe, results, show)
     if not is_main():
         return
+    training = gate_after(training, results)
     say(f"{results / 'trainings' / training.training_id}: {_summary(training)}")
     if training.merged and method != "reward":
         say(f"serve it: serving up {results / 'trainings' / training.training_id / training.merged} --engine transformers")
@@ -243,23 +217,6 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
         say(f"learn from it: trainers grpo RECIPE --set reward=model:{training.training_id}")
     if as_json:
         emit_json(training.model_dump(mode="json"))
-
-
-@contextmanager
-def _progress() -> Iterator["OnStep"]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def show(step: int, steps: int, metrics: dict[str, float]) -> None:
-            shown = {"loss": "loss", "reward": "reward", "rewards/margins": "margin", "logps/chosen": "chosen logp"}
-            told = "  ".join(f"{label} {metrics[name]:.3g}" for name, label in shown.items() if name in metrics)
-            bar.update(task, completed=step, total=steps, description=told or "evaluating")
-
-        yield show
 
 
 def _summary(training: "Training") -> str:
@@ -279,6 +236,9 @@ def _summary(training: "Training") -> str:
 
 
 app.command(name="check")(check_recipe)
+app.command(name="lineage")(show_lineage)
+app.command(name="gate")(gate_training)
+app.command(name="enter")(enter_arena)
 main = entry(app)
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@
         │   └── LeakySplit    a prompt that is in train.jsonl and in test.jsonl
         ├── TemplateFault     a chat template that trains the wrong tokens, or that the serving engine does not share
         ├── UnknownTraining   no training of that id
-        └── AdapterInactive   an adapter that changes nothing, or a merge that lost it
+        ├── AdapterInactive   an adapter that changes nothing, a merge that lost it, an engine that serves the base
+        ├── GateRefused       a training that its gate refused is not let on
+        └── CommandFailed     another room's command ended with an error
 
 Each message is one line and names the remedy.
 """
@@ -45,7 +47,15 @@ class UnknownTraining(TrainersError):
 
 
 class AdapterInactive(TrainersError):
-    """The adapter changes no logit, or the merged weights do not do what base and adapter do."""
+    """The adapter changes no logit, the merged weights do not do what base and adapter do, or the base is served."""
+
+
+class GateRefused(TrainersError):
+    """The gate refused this training, or has not looked at it."""
+
+
+class CommandFailed(TrainersError):
+    """A command that was run for a training failed; its own last words are kept."""
 
 
 def need_torch() -> None:

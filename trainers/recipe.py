@@ -4,8 +4,9 @@
     learning_rate: 1.0e-5                                      # TrainingArguments, SFTConfig or DPOConfig
     use_peft: true                                             # ModelConfig: lora_r, lora_alpha, lora_target_modules, …
 
-Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes before it), `merge` (default true), `allow_truncated_rows`, and
-for the methods that sample answers `reward` (trainers/rewards.py) and what `self-train` samples with (trainers/selftrain.py).
+Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes before it), `merge` (default true),
+`allow_truncated_rows`, `gate` (a section of settings for trainers/gate.py, or false), and for the methods that sample answers `reward` (trainers/rewards.py)
+and what `self-train` samples with (trainers/selftrain.py).
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from typing import Any, Literal, get_args
 from serving.documents import read_yaml
 from serving.errors import did_you_mean
 from trainers.errors import RecipeError, need_torch
+from trainers.gate import settings_of
 from trainers.unread import REFUSED, REFUSED_BY, refuse_what_nothing_reads, refuse_what_the_loss_ignores
 
 Method = Literal["sft", "dpo", "kto", "reward", "grpo", "rloo", "self-train"]
@@ -26,7 +28,7 @@ CONFIGS: dict[Method, str] = {
     "sft": "SFTConfig", "dpo": "DPOConfig", "kto": "KTOConfig", "reward": "RewardConfig", "grpo": "GRPOConfig", "rloo": "RLOOConfig",
     "self-train": "SFTConfig",
 }  # fmt: skip
-OURS: dict[str, Any] = {"dataset": str, "merge": bool, "allow_truncated_rows": bool}
+OURS: dict[str, Any] = {"dataset": str, "merge": bool, "allow_truncated_rows": bool, "gate": bool | dict[str, Any]}
 # Those of TRL's scripts; they name the parts of a dataset on the hub.
 SPLITS: dict[str, Any] = {"dataset_train_split": str, "dataset_test_split": str, "dataset_config": str}
 _REWARD: dict[str, Any] = {"reward": list[str] | str}
@@ -90,6 +92,8 @@ def read_recipe(path: Path, method: Method, *, data: Path | None = None, overrid
     dataset = data or (Path(values["dataset"]) if "dataset" in values else None)
     if dataset is None:
         raise RecipeError(f"{path}: dataset: missing; add it, or give the folder with --data DIR")
+    # Its keys are read after the training; what is wrong with them is told before.
+    settings_of(values.get("gate"), where=str(path))
     defaults = _defaults(method)
     training = defaults | {key: value for key, value in values.items() if key in config_types}
     refuse_what_nothing_reads(path, values, defaults | values)

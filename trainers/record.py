@@ -59,8 +59,11 @@ def new_training(method: str, base: str, results: Path) -> tuple[str, Path]:
 
 
 def write_training(training: Training, folder: Path) -> None:
-    """training.json, whole or not at all."""
+    """training.json, whole or not at all, and the model card that says the same to people."""
+    from trainers.modelcard import write_card
+
     write_text_atomically(folder / "training.json", training.model_dump_json(indent=2) + "\n")
+    write_card(training, folder)
 
 
 def find_training(training_id: str, results: Path) -> tuple[Training, Path]:

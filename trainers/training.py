@@ -13,6 +13,7 @@ from typing import Any
 from trainers.data import Row, Rows, check_lengths, load_rows
 from trainers.errors import DataError, TrainersError, need_bitsandbytes
 from trainers.merge import merge
+from trainers.progress import forget_after, keep_step
 from trainers.ranks import is_main, shared
 from trainers.recipe import Recipe
 from trainers.record import Training, read_training, resolve_base, versions, weights_hash, write_training
@@ -168,7 +169,13 @@ def watch(trainer: Any, on_step: OnStep | None) -> None:
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
     class Report(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                forget_after(Path(args.output_dir).parent, state.global_step)
+
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if logs and state.is_world_process_zero:
+                keep_step(Path(args.output_dir).parent, state.global_step, state.max_steps, logs)
             if on_step is not None and logs:
                 on_step(state.global_step, state.max_steps, {key: value for key, value in logs.items() if isinstance(value, int | float)})
 

@@ -6,6 +6,7 @@
 Each engine is a module of the shape in launch.py, in an environment of its own (environments.py).
 """
 
+import json
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +29,16 @@ ENGINES: dict[str, Recipe] = {"vllm": vllm, "transformers": transformers, "llama
 
 @dataclass(frozen=True)
 class Options:
-    """How an engine is started: LoRA adapters by name, the engine's own settings, whether it may be installed, how long to wait."""
+    """How an engine is started: LoRA adapters by name, the engine's own settings, whether it may be installed, how long to wait.
+
+    `force` also serves a training that its gate refused.
+    """
 
     adapters: Mapping[str, Path] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     install: bool = False
     timeout_s: float | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def up(
     recipe = recipe_of(engine)
     recipe.check(model)
     _check_adapters(engine, options.adapters)
+    for folder in (model, *options.adapters.values()):
+        _check_gate(folder, force=options.force)
     port = _free_port(port)
     endpoint = describe(model, engine=engine, endpoint_id=endpoint_id, port=port)
     adapters = tuple(describe_adapter(endpoint, name, path) for name, path in options.adapters.items())
@@ -168,6 +175,21 @@ def _check_adapters(engine: str, adapters: Mapping[str, Path]) -> None:
         )
     for path in adapters.values():
         vllm.rank_of(path)
+
+
+def _check_gate(folder: Path, *, force: bool) -> None:
+    """Raises EngineFailed for a training that its gate refused: once registered, an arena would draw it."""
+    record = folder.resolve().parent / "training.json"
+    if force or not record.is_file():
+        return
+    try:
+        gate = json.loads(record.read_text(encoding="utf-8")).get("gate") or {}
+    except ValueError:
+        return
+    if gate.get("verdict") == "refused":
+        raise EngineFailed(
+            f"{folder}: its gate refused this training ({'; '.join(gate.get('reasons', []))}); --force serves it all the same"
+        )
 
 
 def _check_id(endpoint: Endpoint, results: Path) -> None:

@@ -112,10 +112,12 @@ def test_a_vote_travels_from_the_button_to_the_gradient_and_back(results: Path, 
         audit = last_json(run("arena", "export", "--format", "dpo", *out, *allowed, "--json", results=results))
         assert audit["n_votes"] == audit["n_kept"] == len(questions) and audit["chosen_models"] == {"polite": len(questions)}
 
-        steps = f"model_name_or_path: {base}\nlearning_rate: 5e-3\nnum_train_epochs: 20\nper_device_train_batch_size: 4\nmax_length: 256\n"
+        steps = f"model_name_or_path: {base}\ngate: false\nlearning_rate: 5e-3\n" + (
+            "num_train_epochs: 20\nper_device_train_batch_size: 4\nmax_length: 256\n"
+        )
         (tmp_path / "sft.yaml").write_text(steps)
         (tmp_path / "dpo.yaml").write_text(
-            "model_name_or_path: set below\nlearning_rate: 1e-3\nnum_train_epochs: 2\nper_device_train_batch_size: 4\n"
+            "model_name_or_path: set below\ngate: false\nlearning_rate: 1e-3\nnum_train_epochs: 2\nper_device_train_batch_size: 4\n"
             "max_length: 256\nuse_peft: true\nlora_r: 8\nlora_target_modules: all-linear\n"
         )
         data = ("--data", str(tmp_path / "data"), "--json")
@@ -133,7 +135,11 @@ def test_a_vote_travels_from_the_button_to_the_gradient_and_back(results: Path, 
             _evaluate(endpoint_id, results, tmp_path)
 
     chain = last_json(run("trainers", "lineage", challenger["training_id"], "--json", results=results))
-    assert [link["method"] for link in chain] == ["dpo", "sft"] and chain[-1]["base"] == str(base)
+    made = chain["trainings"]
+    assert [link["method"] for link in made] == ["dpo", "sft"] and made[-1]["base"] == str(base)
+    assert len(chain["votes"]) == len(questions) and chain["endpoints"] and chain["battles"]
+    forwards = last_json(run("trainers", "lineage", chain["voters"][0], "--json", results=results))
+    assert {link["training_id"] for link in forwards["trainings"]} == {link["training_id"] for link in made}
     rows = [json.loads(line) for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]
     with Store(database) as store:
         assert all(store.vote_of(row["battle_id"]).vote_id == row["vote_id"] for row in rows)

@@ -1,11 +1,15 @@
 """A tiny base and a small set of preferences, made once for the room's tests."""
 
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_llama import build_tiny_llama
+
+from trainers.record import Training, write_training
 
 Row = dict[str, Any]
 DISHES = ("bread", "cake", "pie", "tea", "soup", "rice", "fish", "corn")
@@ -54,3 +58,22 @@ def recipe_file(tmp_path: Path, base: Path) -> Path:
         "use_peft: true\nlora_r: 8\nlora_target_modules: all-linear\n"
     )
     return path
+
+
+@pytest.fixture
+def new_record() -> Callable[..., Training]:
+    """Writes the record of a training into a folder, without training anything."""
+
+    def make(folder: Path, **changed: Any) -> Training:
+        moment = datetime(2026, 11, 24, tzinfo=UTC)
+        values: dict[str, Any] = {
+            "training_id": "t1", "method": "dpo", "base": "some/base", "base_hash": None, "parent": None, "dataset": "votes",
+            "dataset_hash": "0", "n_train": 1, "n_test": 1, "recipe": {}, "versions": {}, "seed": 1, "metrics": {}, "adapter": None,
+            "merged": "merged", "started_at": moment, "finished_at": moment,
+        }  # fmt: skip
+        made = Training.model_validate(values | changed)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_training(made, folder)
+        return made
+
+    return make

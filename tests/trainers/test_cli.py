@@ -64,7 +64,7 @@ def test_each_error_is_one_line(recipe_file: Path, votes: Path, results: Path, t
         (["sft", str(recipe_file), "--data", str(tmp_path / "none")], "no such folder; make one with 'arena export"),
         (["dpo", str(recipe_file), "--data", str(votes), "--set", "lerning_rate=1"], "Did you mean 'learning_rate'?"),
         (["merge", "nothing"], "no finished training 'nothing'"),
-        (["lineage", "nothing"], "no finished training 'nothing'"),
+        (["lineage", "nothing"], "nothing here is called 'nothing'"),
     ]:
         done = run(*arguments, results=results, code=1)
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("error:")]

@@ -1,0 +1,92 @@
+"""Who may enter the arena, how it is warmed up, and which run of its base it is compared with."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from model_server import ModelServer, sse
+
+from serving.engines import Options, up
+from serving.errors import EngineFailed
+from trainers.enter import base_run, check_gate, warm_up
+from trainers.errors import GateRefused
+from trainers.record import Training
+
+REFUSED = {"verdict": "refused", "reasons": ["wins: none"]}
+
+
+def test_only_what_passed_enters_unless_forced(tmp_path: Path, new_record: Callable[..., Training]):
+    with pytest.raises(GateRefused, match="has not been through its gate"):
+        check_gate(new_record(tmp_path), force=False)
+    with pytest.raises(GateRefused, match=r"refused by its gate \(wins: none\)"):
+        check_gate(new_record(tmp_path, gate=REFUSED), force=False)
+    check_gate(new_record(tmp_path, gate=REFUSED), force=True)
+    check_gate(new_record(tmp_path, gate={"verdict": "passed", "reasons": []}), force=False)
+
+
+def test_a_refused_training_is_not_served_by_serving_up_either(tmp_path: Path, new_record: Callable[..., Training]):
+    new_record(tmp_path / "trainings" / "t1", gate=REFUSED)
+    merged = tmp_path / "trainings" / "t1" / "merged"
+    merged.mkdir()
+    (merged / "config.json").write_text("{}")
+    with (
+        pytest.raises(EngineFailed, match=r"refused this training \(wins: none\); --force"),
+        up(merged, results=tmp_path, options=Options()),
+    ):
+        pass
+    assert not list((tmp_path / "endpoints").glob("*.yaml"))
+
+
+def test_the_warm_up_is_added_to_what_the_file_says(tmp_path: Path):
+    (tmp_path / "pairing.yaml").write_text("# ours\nkind: adaptive\n")
+    assert "until 50 votes" in warm_up(tmp_path, votes=50, boost=2)
+    text = (tmp_path / "pairing.yaml").read_text()
+    assert text == "# ours\nkind: adaptive\nwarmup_votes: 50\nwarmup_boost: 2\n"
+    assert "as it was" in warm_up(tmp_path, votes=9, boost=9) and (tmp_path / "pairing.yaml").read_text() == text
+
+
+def test_the_newest_finished_run_of_the_base_is_found(tmp_path: Path, new_record: Callable[..., Training]):
+    def run(name: str, finished: str | None, model: str) -> None:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        config = {"parts": [], "limit": 5, "endpoints": {"served-base": {"id": "served-base", "model": model}}}
+        (folder / "run.json").write_text(json.dumps({"run_id": name, "suite": "demo", "finished_at": finished, "config": config}))
+
+    made = new_record(tmp_path / "trainings" / "t1")
+    assert base_run(made, tmp_path) is None
+    run("20261101-a", "2026-11-01", "some/base")
+    run("20261102-b", "2026-11-02", "some/base")
+    run("20261103-c", None, "some/base")
+    run("20261104-d", "2026-11-04", "other")
+    assert base_run(made, tmp_path) == ("20261102-b", "served-base", 5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_engine_that_serves_the_base_is_found_out(tmp_path: Path, base: Path):
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    from trainers.answers import load, sample
+    from trainers.canary import check_endpoint
+    from trainers.errors import AdapterInactive
+
+    other = tmp_path / "other"
+    torch.manual_seed(1)
+    LlamaForCausalLM(AutoConfig.from_pretrained(base)).save_pretrained(other)
+    AutoTokenizer.from_pretrained(base).save_pretrained(other)
+    prompts = [[{"role": "user", "content": text}] for text in ("How do I bake bread?", "Hello")]
+
+    def answers(folder: Path) -> dict[str, str]:
+        said = sample(load(str(folder)), AutoTokenizer.from_pretrained(base), prompts, max_tokens=48, temperature=0, seed=0)
+        return {prompt[0]["content"]: answer.text for prompt, answer in zip(prompts, said, strict=True)}
+
+    for folder, honest in ((other, True), (base, False)):
+        known = answers(folder)
+        with ModelServer(lambda body, known=known: sse(known[body["messages"][-1]["content"]])) as server:
+            endpoint = server.endpoint("challenger")
+            if honest:
+                assert "2 of 2 canary answers" in check_endpoint(endpoint, base, other, prompts)
+            else:
+                with pytest.raises(AdapterInactive, match="only 0 of 2 .*it serves the base"):
+                    check_endpoint(endpoint, base, other, prompts)

@@ -1,0 +1,126 @@
+"""The gate refuses a destroyed model and an adapter that is not applied, and lets a good one on; neither accuracy nor margin sways it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainers.answers import faults
+from trainers.dpo import dpo
+from trainers.errors import DataError, RecipeError, TrainersError
+from trainers.gate import GateSettings, run_gate, settings_of
+from trainers.paired import compare, share_interval
+from trainers.recipe import read_recipe
+from trainers.record import Training, find_training
+from trainers.sft import sft
+from trainers.verdicts import chrf, find_checker
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
+]
+GLADLY = GateSettings(checker="regex:^Gladly", max_tokens=32)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, base: Path, votes: Path) -> tuple[Path, Training]:
+    """(results, an SFT of all weights on the chosen answers, from a random base)."""
+    room = tmp_path_factory.mktemp("gated")
+    path = room / "sft.yaml"
+    path.write_text(
+        f"model_name_or_path: {base}\nlearning_rate: 5e-3\nnum_train_epochs: 12\nper_device_train_batch_size: 8\nmax_length: 256\n"
+    )
+    return room / "results", sft(read_recipe(path, "sft", data=votes), room / "results")
+
+
+def test_a_good_training_passes_and_keeps_its_figures(trained: tuple[Path, Training]):
+    results, training = trained
+    gate = run_gate(training.training_id, results, GLADLY)
+    assert gate["verdict"] == "passed" and gate["reasons"] == []
+    assert gate["checks"]["wins"]["tuned"] == 1.0 and gate["checks"]["wins"]["lower"] > 0
+    assert gate["checks"]["chosen_logprob"]["lower"] > 0 and gate["checks"]["canary"]["shift"] > 0
+    folder = results / "trainings" / training.training_id
+    assert find_training(training.training_id, results)[0].gate == gate == json.loads((folder / "gate.json").read_text())
+    said = [json.loads(line) for line in (folder / "gate-answers.jsonl").read_text().splitlines()]
+    assert len(said) == gate["n_prompts"] == 5 and all(row["winner"] == "tuned" for row in said)
+
+
+def test_without_judge_or_checker_likeness_to_the_chosen_answers_decides(trained: tuple[Path, Training]):
+    results, training = trained
+    gate = run_gate(training.training_id, results, GateSettings(max_tokens=32))
+    assert gate["checks"]["wins"]["checker"] == "likeness" and gate["verdict"] == "passed"
+
+
+def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(trained: tuple[Path, Training], votes: Path, tmp_path: Path):
+    results, parent = trained
+    path = tmp_path / "destroy.yaml"
+    path.write_text(
+        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\n"
+        "learning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 20\n"
+        "per_device_train_batch_size: 8\nmax_length: 256\n"
+    )
+    destroyed = dpo(read_recipe(path, "dpo", data=votes), results)
+    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 5
+    gate = run_gate(destroyed.training_id, results, GLADLY)
+    assert gate["verdict"] == "refused"
+    assert {"chosen_logprob", "wins"} <= {name for name, check in gate["checks"].items() if check["passed"] is False}
+    assert any(reason.startswith("chosen_logprob: ") for reason in gate["reasons"])
+
+
+def test_an_adapter_that_is_not_applied_is_refused(trained: tuple[Path, Training], recipe_file: Path, votes: Path):
+    results, parent = trained
+    start = [f"model_name_or_path={parent.training_id}", "num_train_epochs=1"]
+    training = dpo(read_recipe(recipe_file, "dpo", data=votes, overrides=start), results)
+    folder = results / "trainings" / training.training_id
+    assert run_gate(training.training_id, results, GLADLY)["checks"]["canary"]["passed"] is True
+    # The base where the merged weights should be: as fluent as ever.
+    shutil.rmtree(folder / "merged")
+    shutil.copytree(results / "trainings" / parent.training_id / "merged", folder / "merged")
+    gate = run_gate(training.training_id, results, GLADLY)
+    assert gate["verdict"] == "refused" and any("canary: " in reason and "nothing was applied" in reason for reason in gate["reasons"])
+
+
+def test_rows_that_were_changed_since_are_no_test(trained: tuple[Path, Training], tmp_path: Path):
+    results, training = trained
+    (tmp_path / "one.jsonl").write_text('{"prompt": "How do I bake corn?"}\n')
+    with pytest.raises(DataError, match="1 held-out prompts"):
+        run_gate(training.training_id, results, GateSettings(prompts=str(tmp_path / "one.jsonl"), checker="contains:Gladly"))
+    with pytest.raises(TrainersError, match="no checker 'nicer'"):
+        run_gate(training.training_id, results, GateSettings(checker="nicer"))
+
+
+def test_the_recipes_section_is_read_or_refused(recipe_file: Path, votes: Path):
+    assert settings_of(False, where="r.yaml") is None
+    assert settings_of({"checker": "likeness"}, where="r.yaml") == GateSettings(checker="likeness")
+    with pytest.raises(Exception, match=r"recipe\.yaml: gate: .*juge: unknown key.*judge"):
+        read_recipe(recipe_file, "dpo", data=votes, overrides=["gate={juge: me}"])
+    with pytest.raises(RecipeError, match="either a judge or a checker"):
+        settings_of({"judge": "a", "checker": "b"}, where="r.yaml")
+
+
+def test_what_is_wrong_with_an_answer_is_told_by_kind():
+    assert faults("Gladly!", [5, 6, 7], ended=True) == ()
+    assert faults(" ", [5], ended=True) == ("malformed",)
+    assert faults("and so on", [5, 6], ended=False) == ("truncated",)
+    assert faults("ha " * 40, [5, 6] * 20, ended=True) == ("repetitive",)
+    assert faults("a\ufffdb", [5, 6], ended=True) == ("undecodable",)
+    # A character that the limit cut in two is no garbage.
+    assert faults("ab\ufffd", [5, 6], ended=False) == ("truncated",)
+
+
+def test_intervals_are_mirrored_and_need_more_than_one_prompt():
+    won, lost = share_interval(n_gained=9, n_lost=2, n=20), share_interval(n_gained=2, n_lost=9, n=20)
+    assert won.value == 0.35 and won.lower == pytest.approx(-lost.upper) and won.lower > 0
+    assert compare([0, 0, 0, 0], [1, 1, 1, 1]).lower > 0 and compare([0.1, 0.5], [0.1, 0.5]).value == 0
+    assert not compare([0.0], [1.0]).lower > 0
+
+
+def test_likeness_and_checkers_tell_answers_apart(tmp_path: Path):
+    assert chrf("start slowly", "start slowly") == 1 and chrf("xyz", "start") == 0
+    row = {"prompt": [], "chosen": [{"content": "Gladly, friend"}], "rejected": [{"content": "No."}]}
+    assert find_checker("likeness")(row, "Gladly, friend") > 0 > find_checker("likeness")(row, "No.")
+    (tmp_path / "checks.py").write_text("def short(prompt, answer):\n    return len(answer) < 5\n")
+    short = find_checker(f"{tmp_path / 'checks.py'}:short")
+    assert short(row, "No.") == 1 and short(row, "Gladly") == 0
