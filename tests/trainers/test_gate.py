@@ -57,16 +57,17 @@ def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(trained: 
     results, parent = trained
     path = tmp_path / "destroy.yaml"
     path.write_text(
-        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\n"
+        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nbeta: 0.1\n"
         "learning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 20\n"
         "per_device_train_batch_size: 8\nmax_length: 256\n"
     )
     destroyed = dpo(read_recipe(path, "dpo", data=votes), results)
-    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 5
+    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 3
     gate = run_gate(destroyed.training_id, results, GLADLY)
     assert gate["verdict"] == "refused"
-    assert {"chosen_logprob", "wins"} <= {name for name, check in gate["checks"].items() if check["passed"] is False}
-    assert any(reason.startswith("chosen_logprob: ") for reason in gate["reasons"])
+    failed = {name for name, check in gate["checks"].items() if check["passed"] is False}
+    assert "chosen_logprob" in failed and gate["checks"]["chosen_logprob"]["difference"] < -0.5
+    assert [reason.partition(":")[0] for reason in gate["reasons"]] == [name for name in gate["checks"] if name in failed]
 
 
 def test_an_adapter_that_is_not_applied_is_refused(trained: tuple[Path, Training], recipe_file: Path, votes: Path):
