@@ -37,9 +37,7 @@ def check_recipe(
     read_yaml(recipe)
     chosen: Any = method or (recipe.resolve().parent.name if recipe.resolve().parent.name in METHODS else None)
     if chosen is None:
-        raise RecipeError(
-            f"{recipe}: its folder does not say what it is for: add --method {' or '.join(METHODS)}"
-        )
+        raise RecipeError(f"{recipe}: its folder does not say what it is for: add --method {' or '.join(METHODS)}")
     from trainers.check import check
     from trainers.recipe import read_recipe
 
