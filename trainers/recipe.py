@@ -5,8 +5,8 @@
     use_peft: true                                             # ModelConfig: lora_r, lora_alpha, lora_target_modules, …
 
 Ours are only `dataset` (a folder as `arena export` writes it; `--data` goes before it), `merge` (default true),
-`allow_truncated_rows`, `gate` (a section of settings for trainers/gate.py, or false), and for the methods that sample answers `reward` (trainers/rewards.py)
-and what `self-train` samples with (trainers/selftrain.py).
+`allow_truncated_rows`, `gate` (a section of settings for trainers/gate.py, or false), and for the methods that sample answers `reward`
+(trainers/rewards.py) and what `self-train` samples with (trainers/selftrain.py).
 """
 
 import dataclasses

@@ -132,15 +132,11 @@ def test_grpo_raises_the_reward_of_unseen_prompts(house: tuple[Path, str], score
 
 def test_rloo_raises_the_rate_of_what_a_checker_finds(house: tuple[Path, str], votes: Path, tmp_path: Path):
     results, model = house
-    recipe = recipe_of(
-        tmp_path,
-        "rloo",
-        model,
-        votes,
-        f"{SAMPLED.replace('2e-3', '5e-3')}reward: 'regex:^Gladly'\nbeta: 0.0\ngradient_accumulation_steps: 2\n",
-    )
+    kept = SAMPLED.replace("2e-3", "1e-3").replace("max_steps: 10", "max_steps: 60")
+    text = "reward: 'regex:^Gladly'\nbeta: 0.0\ngradient_accumulation_steps: 2\nnormalize_advantages: true\nlr_scheduler_type: constant\n"
+    recipe = recipe_of(tmp_path, "rloo", model, votes, kept + text)
     metrics = rloo(recipe, results).metrics
-    assert metrics["eval_rewards/regex/mean"] > 0.75 > metrics["eval_rewards/regex/mean_before"] + 0.1
+    assert metrics["eval_rewards/regex/mean"] > metrics["eval_rewards/regex/mean_before"] + 0.2, metrics
 
 
 def test_a_judge_rewards_and_an_answer_that_it_does_not_grade_is_left_out(house: tuple[Path, str], tmp_path: Path):
