@@ -41,7 +41,12 @@ REFUSED_BY: dict[str, dict[str, str]] = {
         "label_smoothing_factor": "DPO ignores it; use label_smoothing with loss_type: [robust] for noisy votes",
     },
     "kto": {"label_smoothing_factor": _SMOOTHING.format("KTO")},
-    "reward": {"label_smoothing_factor": _SMOOTHING.format("the reward model's loss")},
+    "reward": {
+        "label_smoothing_factor": _SMOOTHING.format("the reward model's loss"),
+        **dict.fromkeys(
+            ("load_in_4bit", "load_in_8bit"), "the head that scores cannot be trained beside quantised weights; use LoRA without it"
+        ),
+    },
     "grpo": _SAMPLING,
     "rloo": _SAMPLING,
 }

@@ -11,7 +11,6 @@ from trainers.dpo import dpo
 from trainers.errors import NotInstalled, RecipeError
 from trainers.kto import kto
 from trainers.recipe import Method, read_recipe
-from trainers.reward import reward
 from trainers.sft import sft
 
 # Deprecations inside trl, peft and transformers that only their next releases can mend.
@@ -25,7 +24,6 @@ METHODS: list[tuple[Method, Any, str]] = [
     ("sft", sft, "eval_loss"),
     ("dpo", dpo, "eval_loss"),
     ("kto", kto, "eval_loss"),
-    ("reward", reward, "eval_loss"),
 ]
 
 
@@ -48,6 +46,8 @@ def test_four_bits_without_an_adapter_are_refused(recipe_file: Path, votes: Path
     recipe_file.write_text("\n".join([*plain, "load_in_4bit: true"]))
     with pytest.raises(RecipeError, match=r"load_in_4bit: is read only with use_peft: true \(QLoRA\)"):
         read_recipe(recipe_file, "sft", data=votes)
+    with pytest.raises(RecipeError, match="load_in_4bit: the head that scores cannot be trained beside quantised weights"):
+        read_recipe(recipe_file, "reward", data=votes)
 
 
 def test_without_bitsandbytes_the_remedy_is_told(recipe_file: Path, votes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
