@@ -9,7 +9,7 @@ beginning. Figures of a voter are counts; ids and prompts are nowhere in it.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -130,7 +130,7 @@ def gather(store: "Store", *, since: datetime, until: datetime) -> Report:
 
 
 def _days(store: "Store", since: datetime, until: datetime) -> tuple[tuple[date, int], ...]:
-    first, last = since.astimezone(UTC).date(), until.astimezone(UTC).date()
+    first, last = since.astimezone(UTC).date(), (until - timedelta(microseconds=1)).astimezone(UTC).date()
     return tuple((day, int(n)) for day, n, _ in store.rows("votes_by_day") if day is not None and first <= day <= last)
 
 

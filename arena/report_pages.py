@@ -25,8 +25,9 @@ h1 { font: 600 2.2rem/1.15 Georgia, serif; margin: 0 0 .3rem; } h2 { font-size: 
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-size: .85rem; overflow-wrap: normal; } .num { text-align: right; white-space: nowrap; }
+td:not(.num) { min-width: 8rem; }
 figure { margin: .8rem 0; padding: .8rem; background: #fff; border: 1px solid var(--line); border-radius: .6rem; }
-figure svg { display: block; max-width: 100%; height: auto; }
+figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 footer { margin-top: 3rem; font-size: .85rem; opacity: .8; }
 @media print {
   body { max-width: none; padding: 0; background: #fff; color: #000; font-size: 11pt; }

@@ -5,6 +5,8 @@ Pictures are kept in the folder that BAKEOFF_PICTURES names, else with the test'
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,8 +30,13 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    results = tmp_path_factory.mktemp("boards") / "results"
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("boards") / "results"
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    results = home
     folder = results / "trainings" / ID
     folder.mkdir(parents=True)
     begin = datetime(2026, 5, 2, 9, tzinfo=UTC)
@@ -124,3 +131,24 @@ def test_a_chart_is_taken_away_as_data_and_as_a_picture(url: str, tmp_path: Path
             with page.expect_download() as taken:
                 page.locator(".st-key-origin-ratings-over-time").get_by_role("button", name=kind).click()
             assert taken.value.path().read_bytes().startswith(begins), kind
+
+
+def test_the_report_of_a_running_arena_opens_without_a_network(url: str, home: Path, tmp_path: Path):
+    pictures = Path(os.environ.get("BAKEOFF_PICTURES") or tmp_path)
+    command = [sys.executable, "-m", "arena.cli", "report", "--results", str(home), "--out", str(tmp_path / "report")]
+    subprocess.run(command, check=True, capture_output=True)
+    (file,) = (tmp_path / "report").glob("*.html")
+    errors: list[str] = []
+    asked: list[str] = []
+    for scheme in ("light", "dark"):
+        with chromium(tmp_path / scheme, viewport=WIDE, color_scheme=scheme, offline=True) as page:
+            page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(file.as_uri())
+            page.get_by_role("heading", name="Ratings").wait_for()
+            for size in (NARROW, WIDE):
+                page.set_viewport_size(size)
+                assert sideways(page) <= 0
+                page.screenshot(path=str(pictures / f"report-{scheme}-{size['width']}.png"), full_page=True)
+    assert asked == [file.as_uri()] * 2 and not errors
+    assert file.stat().st_size < 2_000_000
