@@ -16,7 +16,7 @@ from typing import Any
 
 from evals.lists import list_means
 from evals.load.figures import Interval, Level
-from evals.load.report import cells, headings_of
+from evals.load.report import FEW, cells, headings_of
 from evals.load.report import notes as load_notes
 from evals.load.run import Summary
 from evals.load.sweep import of
@@ -115,6 +115,7 @@ def _load(run: Run, summary: Summary, numbers: "count[int]") -> str:
     parts.append(f'<p class="origin">Run {escape(run.run_id)}, {run.started_at:%-d %B %Y}, n = {n:,}.</p>')
     parts += ["<ul>", *(f"<li>{escape(note)}</li>" for note in load_notes(summary)), "</ul>"]
     told = "Times count from the moment a request was due; failed requests are in none. Requests and tokens a second are of the window."
+    told += " Too few: the percentile cannot be told from so few requests (Wilks 1941)."
     parts.append(f"<footer><p>{told}</p>{_made_with(run)}</footer>")
     return f'<article data-run="{escape(run.run_id)}">' + "\n".join(parts) + "</article>"
 
@@ -135,7 +136,7 @@ def _level_row(point: int, level: Level, summary: Summary) -> str:
         ("attainment.share", None if level.attainment is None else level.attainment.share),
         ("goodput", _value(level.goodput)),
     ]
-    label, *shown = cells(level, summary.slo)
+    label, *shown = ("too few" if cell == FEW else cell for cell in cells(level, summary.slo))
     values = (_told(name, value, text) for (name, value), text in zip(exact, shown, strict=False))
     return f'<tr data-point="{point}"><td>{escape(label)}</td>{"".join(values)}</tr>'
 
@@ -190,24 +191,31 @@ def _lines(summary: Summary, rows: list[dict[str, Any]], y: str, title: str, *, 
     unit = "requests a second asked for" if summary.levels[0].load.rate is not None else "requests at once"
     names = list(dict.fromkeys(row["line"] for row in rows))
     kinds = list(dict.fromkeys(row["percentile"] for row in rows))
-    number: dict[str, Any] = {"type": "quantitative", "axis": {"format": "~g", "tickCount": 5}}
+    number: dict[str, Any] = {"type": "quantitative", "axis": {"format": "~g" if log else "~s", "tickCount": 5}}
     colours, dashes = [BLUE, ORANGE][: len(names)], [[1, 0], [6, 4]][: len(kinds)]
+    # One kind of line needs no legend for its dashes.
+    told = None if len(kinds) < 2 else {"title": None, "symbolType": "stroke", "symbolStrokeColor": "currentColor"}
     encoding = {
         "x": {**number, "field": "at", "title": unit, "scale": {"type": "log", "nice": False}},
         "y": {**number, "field": y, "title": title, "scale": {"type": "log" if log else "linear"}},
-        "color": {"field": "line", "type": "nominal", "scale": {"domain": names, "range": colours}, "title": None},
-        "strokeDash": {"field": "percentile", "type": "nominal", "scale": {"domain": kinds, "range": dashes}, "title": None},
+        "color": {"field": "line", "type": "nominal", "scale": {"domain": names, "range": colours}, "legend": {"title": None}},
+        "strokeDash": {"field": "percentile", "type": "nominal", "scale": {"domain": kinds, "range": dashes}, "legend": told},
     }
     drawn = {"type": "line", "point": True, "strokeWidth": 2}
     layers: list[dict[str, Any]] = [{"data": {"values": rows}, "mark": drawn, "encoding": encoding}]
     if summary.knee is not None:
         at = [{"at": of(summary.levels[summary.knee]), "mark": "knee"}]
+        last = at[0]["at"] == max(row["at"] for row in rows)
         place = {"x": {"field": "at", "type": "quantitative"}}
         grey = {"color": "currentColor", "opacity": 0.6}
         layers.append({"data": {"values": at}, "mark": {"type": "rule", "strokeDash": [4, 4], **grey}, "encoding": place})
         text = {**place, "text": {"field": "mark"}, "y": {"value": 4}}
         layers.append(
-            {"data": {"values": at}, "mark": {"type": "text", "align": "left", "dx": 4, "baseline": "top", **grey}, "encoding": text}
+            {
+                "data": {"values": at},
+                "mark": {"type": "text", "align": "right" if last else "left", "dx": -5 if last else 5, "baseline": "top", **grey},
+                "encoding": text,
+            }
         )
     return {"width": 720, "height": 260, "layer": layers}
 
@@ -225,7 +233,7 @@ def _figure(picture: dict[str, Any], title: str, numbers: "count[int]") -> str:
         "tickColor": "currentColor",
         "titleFontWeight": 400,
     }
-    config = {"background": None, "view": {"stroke": None}, "axis": axis, "legend": {**ink, "symbolStrokeWidth": 2}}
+    config = {"background": None, "view": {"stroke": None}, "axis": axis, "legend": {**ink, "symbolStrokeWidth": 2, "orient": "top"}}
     # The reader's font may be wider than the one it was measured with.
     drawn = {**picture, "config": config, "padding": {"left": 40, "right": 30, "top": 5, "bottom": 5}}
     svg = str(vl_convert.vegalite_to_svg(drawn, allowed_base_urls=[]))
