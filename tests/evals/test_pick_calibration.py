@@ -1,4 +1,4 @@
-"""Of the choices that are given 80 %, about 80 % are right: in markets of twelve with known truth, through the code that reads real runs."""
+"""Of the choices that are given 80 %, about 80 % are right: in markets of twelve with known truth, by the code that reads real runs."""
 
 import importlib.util
 from pathlib import Path
