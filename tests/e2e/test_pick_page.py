@@ -59,7 +59,7 @@ def test_a_slider_moved_by_the_keyboard_and_a_limit_change_the_answer(address: s
         first = page.locator(".pick h2").inner_text()
         # Nothing but quality counts: then the dear one is the best.
         for name in ("weigh-latency", "weigh-cost"):
-            slider = page.locator(f".st-key-{name} [role=slider]")
+            slider = page.locator(f".st-key-{name} :is([role=slider], input[type=range])").first
             slider.focus()
             slider.press("Home")
         expect(page.locator(".pick h2")).to_have_text("gpt-4-0314")
