@@ -22,14 +22,13 @@ from evals.pick.choosing import Candidate, Decision, Valued, decide
 from evals.pick.command import read_wishes
 from evals.pick.evidence import Records, read_records
 from evals.pick.front import on_front
-from evals.pick.report import MOST_ROWS, advice, doubt, grouped, interval, named, percent, relaxed, second, surely, verdict
+from evals.pick.report import MOST_ROWS, advice, doubt, grouped, interval, named, percent, relaxed, scored, second, surely, verdict
 from evals.pick.scope import Scope, scope_of
-from evals.pick.wishes import Wishes
 from evals.runs import run_folders
 from serving.documents import stamp
 from serving.errors import BakeoffError
 
-LEAD = "Say what an endpoint must keep and what counts; see who is best, how surely, and what to measure next."
+LEAD = "Say what an endpoint must keep and what counts; see who is best, and how surely."
 FORMATS = {"rating": ",.0f", "quality": ".0%", "latency": "~g", "ttft": "~g", "usd": "$~g"}
 MOST_EXCLUDED = 60
 
@@ -182,7 +181,7 @@ def _line(one: Candidate, measures: list[str]) -> str:
         found = one.values.get(measure)
         title = f"{found.n:,} {found.unit}, {found.origin}" if found else "not measured"
         cells += f'<td class="num" title="{html.escape(title)}">{html.escape(interval(measure, found))}</td>'
-    return f'<tr>{cells}<td class="num">{one.score:+.2f}</td></tr>'
+    return f'<tr>{cells}<td class="num">{scored(one)}</td></tr>'
 
 
 def _key(measure: str) -> str:
@@ -219,6 +218,3 @@ def _beliefs(records: Records, scope: Scope) -> Beliefs:
     key = ("beliefs", tuple(scope.market.endpoints), tuple((name, id(one.values)) for name, one in scope.market.measures.items()))
     beliefs: Beliefs = records.once(key, lambda: believe(scope.market))
     return beliefs
-
-
-__all__ = ["Wishes", "chart_rows", "headline", "page", "table"]

@@ -163,6 +163,11 @@ def _measure(constraint: str) -> str:
     return known.get(constraint, constraint.removeprefix("max_"))
 
 
+def scored(one: Candidate) -> str:
+    """How far behind the chosen one, in units: 0, −0.58."""
+    return f"{one.score:+.2f}".replace("-", "−") if round(one.score, 2) else "0"
+
+
 def grouped(excluded: tuple[Excluded, ...]) -> list[tuple[str, list[str]]]:
     """(reason, endpoints) of the excluded: those of whom the same is unknown share a line."""
     lines: dict[str, list[str]] = {}
@@ -207,15 +212,10 @@ def _candidates(decision: Decision) -> "Table":
         table.add_column(name, justify="left" if name == "endpoint" else "right", overflow="fold")
     for one in decision.candidates[:MOST_ROWS]:
         cells = [interval(measure, one.values.get(measure)) for measure in measures]
-        table.add_row(escape(one.endpoint), *cells, f"{one.score:+.2f}", percent(one.probability_best), "yes" if one.on_front else "")
+        table.add_row(escape(one.endpoint), *cells, scored(one), percent(one.probability_best), "yes" if one.on_front else "")
     if len(decision.candidates) > MOST_ROWS:
         table.caption = f"and {len(decision.candidates) - MOST_ROWS} more; --json has them all"
     return table
-
-
-def leader(decision: Decision) -> Candidate | None:
-    """The chosen candidate."""
-    return decision.candidates[0] if decision.candidates else None
 
 
 def _names(endpoints: list[str], most: int = 5) -> str:

@@ -64,10 +64,10 @@ def scope_of(records: Records, wishes: Wishes) -> Scope:
     notes = []
     others = [task for task in records.tasks if task not in scope.tasks]
     if not wishes.tasks and others and scope.tasks:
-        notes.append(f"quality is of {', '.join(scope.tasks)}; name others with --task ({_few(others)})")
+        notes.append(f"quality is of {', '.join(scope.tasks)}, not of {_few(others)}")
     left = [name for name in OBJECTIVES if name not in scope.weigh.asked]
     if wishes.weigh is None and left:
-        notes.append(f"not weighed: {', '.join(left)}, which no two endpoints have together with the rest; --weigh says otherwise")
+        notes.append(f"not weighed: {', '.join(left)}, which no two endpoints have together with the rest")
     return Scope(scope.tasks, scope.weigh, scope.market, (*notes, *scope.market.notes))
 
 

@@ -18,7 +18,8 @@ from serving.endpoints import find_endpoint, register
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 VERBS = ("bake", "like", "sell", "buy", "eat", "cook", "cut", "find")
-DISHES = ("bread", "cake", "pie", "soup", "rice", "fish", "corn", "plum", "kale", "stew", "tart", "roll", "leek", "beans", "figs", "dates")
+DISHES = ("bread", "cake", "pie", "soup", "rice", "fish", "corn", "plum", "kale", "stew", "tart", "roll", "leek", "beans", "figs", "dates",
+    "peas", "oats", "nuts", "eggs", "jam", "ham", "mint", "lime", "pears", "rye")  # fmt: skip
 VOTED_ON, UNSEEN = DISHES[:10], DISHES[10:]
 # One vote in ten says the opposite of what the crowd thinks.
 NOISE = 0.1
