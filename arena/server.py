@@ -4,6 +4,7 @@ The process owns the vote store and one loop in which answers are generated; scr
 claimed before anything is served, so that whoever comes second is told so in one line.
 """
 
+import os
 import secrets
 import signal
 import socket
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from arena.battle import Arena
 
+# Read when numpy is first imported, which is after this: a fit of 200 models is too small to be shared out, and threads that wait for each
+# other while answers stream made it seven times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 APP = HERE / "app.py"
 DEMO_SPEED = 4.0

@@ -21,6 +21,8 @@ import pytest
 
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
+# Theme and width: the two that differ most are looked at each time, the others by `make test-slow`.
+LOOKS = [("light", 1440), ("dark", 390), *(pytest.param(*look, marks=pytest.mark.slow) for look in (("dark", 1440), ("light", 390)))]
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here: apt-get install chromium")
 
 

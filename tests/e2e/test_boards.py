@@ -90,7 +90,7 @@ def keep(page: Any, name: str, folder: Path) -> None:
     page.set_viewport_size(shown)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_each_page_is_whole_wide_and_narrow(url: str, scheme: str, tmp_path: Path):
     pictures = Path(os.environ.get("BAKEOFF_PICTURES") or tmp_path / "pictures")
     pictures.mkdir(parents=True, exist_ok=True)

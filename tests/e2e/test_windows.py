@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, house, needs_chromium
+from browser import LOOKS, chromium, house, needs_chromium
 from paced_server import PacedServer
 
 from evals.load.plan import Load, Shape
@@ -32,7 +32,6 @@ VIEWS = {
     "trade-offs": "trade-offs",
     "drift": f"drift?watched={GPT4[0]}",
 }
-LOOKS = [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)]
 # What axe-core finds in Streamlit's own chrome, which is not ours to mend.
 STREAMLITS = {"stHeader", "stToolbar", "stTopNavSection"}
 

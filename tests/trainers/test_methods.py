@@ -122,6 +122,7 @@ SAMPLED = (
 )
 
 
+@pytest.mark.slow
 def test_grpo_raises_the_reward_of_unseen_prompts(house: tuple[Path, str], scorer: Training, votes: Path, tmp_path: Path):
     results, model = house
     recipe = recipe_of(tmp_path, "grpo", model, votes, f"{SAMPLED}reward: model:{scorer.training_id}\ngradient_accumulation_steps: 2\n")
@@ -130,6 +131,7 @@ def test_grpo_raises_the_reward_of_unseen_prompts(house: tuple[Path, str], score
     assert metrics["trained_rows"] == 35
 
 
+@pytest.mark.slow
 def test_rloo_raises_the_rate_of_what_a_checker_finds(house: tuple[Path, str], votes: Path, tmp_path: Path):
     results, model = house
     kept = SAMPLED.replace("2e-3", "1e-3").replace("max_steps: 10", "max_steps: 60")
@@ -174,6 +176,7 @@ def test_rewards_are_read_or_refused(tmp_path: Path, base: Path):
         recipe_of(tmp_path, "grpo", base, tmp_path, "")
 
 
+@pytest.mark.slow
 def test_self_training_raises_the_rate_of_what_is_wanted(house: tuple[Path, str], votes: Path, tmp_path: Path):
     results, model = house
     text = (
