@@ -118,7 +118,7 @@ def _per_request(document: dict[str, Any], origin: str) -> None:
     st.html("<h2>1,000 requests</h2>")
     apis, machines = document["apis"], document["machines"]
     if not apis and not machines:
-        frame.empty("Nothing is priced.", "State a price: <code>results/prices.yaml</code>, see docs/commands.md.")
+        frame.empty("Nothing is priced.", "State a price: <code>results/prices.yaml</code>, see docs/serving.md.")
         return
     rows = [
         {"option": machine["machine"], "utilisation": at["utilisation"], **at["usd_per_1000_requests"]}

@@ -1,4 +1,4 @@
-"""A real nginx for tests, with the lines that docs/commands.md shows: only addresses, port and folders are this test's own.
+"""A real nginx for tests, with the lines that docs/arena.md shows: only addresses, port and folders are this test's own.
 
 with Nginx(folder, [first.port, second.port]) as url: ...
 """
@@ -15,7 +15,7 @@ from typing import Self
 
 from browser import free_port
 
-DOCS = Path(__file__).parent.parent / "docs" / "commands.md"
+DOCS = Path(__file__).parent.parent / "docs" / "arena.md"
 PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _AROUND = """
 daemon off;
