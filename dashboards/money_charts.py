@@ -1,11 +1,13 @@
 """The charts of a bill: dollars by how busy a machine is, a month's bills, the demand of a day."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from dashboards.charts import PALETTE, with_interval
 
 GREY = "#8a8178"
+_HEIGHT_PX, _LINE_PX = 330, 15
 
 
 def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]]) -> Any:
@@ -13,8 +15,8 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
     import altair as alt
     import pandas as pd
 
-    height = alt.Scale(type="log", nice=False, padding=10)
-    y = alt.Y("value:Q", title="$ for 1,000 requests", scale=height, axis=alt.Axis(format="$~g", tickCount=5))
+    height = alt.Scale(type="log", nice=False, padding=12)
+    y = alt.Y("value:Q", title="$ for 1,000 requests", scale=height, axis=alt.Axis(format="$~g", tickCount=5, grid=False))
     x = alt.X(
         "utilisation:Q", title="share of the time that the machine is busy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
     )
@@ -35,13 +37,20 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
             y=alt.Y("value:Q", scale=height), tooltip=["option:N", *_money("value", "usd_per_mtok")]
         )
         layers.append(apis.mark_rule(color=PALETTE[1], opacity=0.7))
-        layers.append(
-            apis.transform_window(place="row_number()", sort=[alt.SortField("value")])
-            .transform_filter("datum.place % 3 == 1")
-            .mark_text(align="right", dx=-4, dy=-5, color=PALETTE[1], fontSize=11)
-            .encode(text="option:N", x=alt.value("width"))
-        )
-    return alt.layer(*layers).properties(height=330)
+        values = [row["value"] for row in (*dear, *priced)]
+        named = _apart(priced, math.log(max(values) / min(values)) * _LINE_PX / _HEIGHT_PX)
+        names = alt.Chart(pd.DataFrame(named)).mark_text(align="left", dx=4, dy=-6, color=PALETTE[1], fontSize=11)
+        layers.append(names.encode(y=alt.Y("value:Q", scale=height), text="option:N", x=alt.value(0)))
+    return alt.layer(*layers).properties(height=_HEIGHT_PX)
+
+
+def _apart(rows: Sequence[dict[str, Any]], gap: float) -> list[dict[str, Any]]:
+    """The rows, cheapest first, without those nearer than `gap` (in log) to one before: their names would lie on each other."""
+    kept: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: float(row["value"])):
+        if not kept or math.log(row["value"] / kept[-1]["value"]) >= gap:
+            kept.append(row)
+    return kept
 
 
 def bills(rows: Sequence[dict[str, Any]]) -> Any:
@@ -49,7 +58,7 @@ def bills(rows: Sequence[dict[str, Any]]) -> Any:
     import altair as alt
     import pandas as pd
 
-    axis = alt.Axis(format="$~s", tickCount=5)
+    axis = alt.Axis(format="$,~r", tickCount=4)
     colour = alt.Color("own:N", scale=alt.Scale(domain=[True, False], range=[PALETTE[0], PALETTE[1]]), legend=None)
     base = alt.Chart(pd.DataFrame(list(rows))).encode(
         y=alt.Y("option:N", sort=[row["option"] for row in rows], title=None, axis=alt.Axis(labelLimit=230)),

@@ -133,7 +133,7 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
     if round_.resumed:
         st.info("The arena was started anew while these answers were written. What was cut off is asked again, of the same models.")
     slots = _conversation(round_, vote)
-    with st.container(key="verdict"):
+    with st.container(key="vote-bar"):
         if vote is not None:
             _after_the_vote(arena, round_, voter, vote)
         elif round_.mode == "direct":
