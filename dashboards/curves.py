@@ -8,7 +8,7 @@ Trainings are watched while they run: the last line may be half written, and a f
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,57 +79,20 @@ def thinned(rows: list[dict[str, Any]], most: int = POINTS) -> list[dict[str, An
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said. `passed` is None where nobody asked it."""
+    """What the gate said. `passed` is None where nobody asked it; `checks` are (name, passed or None for not measured, in words)."""
 
     passed: bool | None
-    reasons: tuple[str, ...] = ()
-    figures: tuple[tuple[str, str], ...] = ()
+    checks: tuple[tuple[str, bool | None, str], ...] = ()
+    origin: str = ""
 
 
-def read_verdict(gate: Mapping[str, Any] | None, folder: Path) -> Verdict:
-    """The verdict in the training's record, else in its gate.json."""
-    document: Any = gate
-    if not document and (folder / "gate.json").is_file():
-        document = _object((folder / "gate.json").read_text(encoding="utf-8", errors="replace"))
-    if not document:
+def read_verdict(gate: Mapping[str, Any] | None) -> Verdict:
+    """The verdict in a training's record, as `trainers gate` wrote it (results/README.md)."""
+    if not gate:
         return Verdict(None)
-    known = {"passed", "verdict", "status", "reasons", "figures"}
-    passed = document.get("passed")
-    if not isinstance(passed, bool):
-        word = document.get("verdict", document.get("status"))
-        passed = None if word is None else word == "passed"
-    reasons = document.get("reasons") or ()
-    reasons = (reasons,) if isinstance(reasons, str) else tuple(map(_said, reasons))
-    figures = document.get("figures") or {key: value for key, value in document.items() if key not in known}
-    return Verdict(passed, reasons, tuple(_flat(figures)))
-
-
-def _flat(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
-    """(name, value) of everything in a document, names joined by dots."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
-        for number, inner in enumerate(value, start=1):
-            label = str(inner.get("name", number)) if isinstance(inner, Mapping) else str(number)
-            yield from _flat({key: item for key, item in inner.items() if key != "name"} if isinstance(inner, Mapping) else inner,
-                             f"{name}.{label}" if name else label)  # fmt: skip
-    else:
-        yield name, _said(value)
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(map(_said, value)) or "–"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_said(inner)}" for key, inner in value.items())
-    return str(value)
+    checks = tuple((name, check.get("passed"), str(check.get("told", ""))) for name, check in gate.get("checks", {}).items())
+    origin = f"{gate.get('n_prompts', '–')} held-out prompts, {str(gate.get('gated_at', '–'))[:10]}"
+    return Verdict(gate.get("verdict") == "passed", checks, origin)
 
 
 def _object(line: str) -> dict[str, Any] | None:

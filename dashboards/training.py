@@ -48,7 +48,7 @@ def page() -> None:
         st.html('<p class="note">It has no record: it runs now, or was interrupted. Press R to look again.</p>')
     else:
         st.html(figures(cards(record)))
-        _verdict(read_verdict(record.gate, folder), record)
+        _verdict(read_verdict(record.gate), record)
     _curves(read_curves(folder), chosen, folder)
     if record is not None:
         _lineage(record, results)
@@ -80,7 +80,7 @@ def table(records: list[Training], results: Path) -> str:
 
 
 def _row(record: Training, results: Path) -> str:
-    gate = said(read_verdict(record.gate, results / "trainings" / record.training_id))
+    gate = said(read_verdict(record.gate).passed)
     cells = (record.training_id, record.method, _base(record), gate)
     words = "".join(
         f'<td class="model">{html.escape(cell)}</td>' if place == 0 else f"<td>{html.escape(cell)}</td>" for place, cell in enumerate(cells)
@@ -88,9 +88,9 @@ def _row(record: Training, results: Path) -> str:
     return f'<tr>{words}<td class="num">{record.n_train:,}</td><td class="num">{_took(record)}</td></tr>'
 
 
-def said(verdict: Verdict) -> str:
-    """The verdict in a word, which does not need a colour."""
-    return {None: "not judged", True: "✓ passed", False: "✗ refused"}[verdict.passed]
+def said(passed: bool | None) -> str:
+    """A verdict in a word, which does not need a colour."""
+    return {None: "not judged", True: "✓ passed", False: "✗ refused"}[passed]
 
 
 def cards(record: Training) -> list[tuple[str, str, str]]:
@@ -108,24 +108,20 @@ def cards(record: Training) -> list[tuple[str, str, str]]:
 
 def _verdict(verdict: Verdict, record: Training) -> None:
     st.html("<h2>Gate</h2>")
-    if verdict.passed is None and not verdict.reasons and not verdict.figures:
-        frame.empty(
-            "The gate was not asked.",
-            f"It is free to enter the arena: <code>serving up results/trainings/{html.escape(record.training_id)}/merged</code>.",
-        )
+    if verdict.passed is None:
+        frame.empty("The gate was not asked.", f"Ask it: <code>trainers gate {html.escape(record.training_id)}</code>.")
         return
-    st.html(f'<p class="firm"><b>{said(verdict)}</b></p>{listed(verdict)}')
+    st.html(f'<p class="firm"><b>{said(verdict.passed)}</b></p>{listed(verdict)}<p class="note">{html.escape(verdict.origin)}.</p>')
 
 
 def listed(verdict: Verdict) -> str:
-    """Reasons as a list, figures as a table."""
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in verdict.reasons)
-    rows = "".join(f'<tr><td>{html.escape(name)}</td><td class="num">{html.escape(value)}</td></tr>' for name, value in verdict.figures)
-    shown = f"<ul>{reasons}</ul>" if reasons else ""
-    if rows:
-        head = '<thead><tr><th>Figure</th><th class="num">Value</th></tr></thead>'
-        shown += f'<div class="scroll"><table class="board gate">{head}<tbody>{rows}</tbody></table></div>'
-    return shown
+    """Each check with what was measured."""
+    rows = "".join(
+        f'<tr><td class="model">{html.escape(name)}</td><td>{said(passed)}</td><td class="text">{html.escape(told)}</td></tr>'
+        for name, passed, told in verdict.checks
+    )
+    head = "<thead><tr><th>Check</th><th>Verdict</th><th>Measured, tuned model against its base</th></tr></thead>"
+    return f'<div class="scroll"><table class="board gate">{head}<tbody>{rows}</tbody></table></div>' if rows else ""
 
 
 def _curves(found: Curves, training_id: str, folder: Path) -> None:

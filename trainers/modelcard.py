@@ -19,8 +19,6 @@ def card(training: Training) -> str:
     license = _license(training.base)
     head: dict[str, Any] = {"base_model": training.base, "library_name": "peft" if training.adapter else "transformers"}
     head |= {"tags": [training.method, "trl"]} | ({"license": license} if license else {})
-    dataset = Path(training.dataset)
-    link = f" ([its card]({dataset.resolve() / 'README.md'}))" if (dataset / "README.md").is_file() else ""
     settings = "\n".join(f"| `{key}` | `{value}` |" for key, value in training.recipe.items() if key not in ("path", "dataset"))
     metrics = "\n".join(f"| `{key}` | {value:.6g} |" for key, value in training.metrics.items() if isinstance(value, int | float))
     versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
@@ -28,7 +26,7 @@ def card(training: Training) -> str:
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n# {training.training_id}\n\n"
         f"`{training.method}` from `{training.base}`{f' (SHA-256 `{training.base_hash}`)' if training.base_hash else ''}"
         f"{f', itself training `{training.parent}`' if training.parent else ''}.\n\n"
-        f"**Data**: `{training.dataset}`{link}, SHA-256 `{training.dataset_hash}`, "
+        f"**Data**: `{training.dataset}`, SHA-256 `{training.dataset_hash}`, "
         f"{training.n_train:,} train and {training.n_test:,} test rows.\n\n"
         f"**Licence**: {license or 'not stated by the base; the terms of base and data apply'}.\n\n"
         f"**Gate**: {_verdict(training)}\n\n## Settings\n\n| key | value |\n|---|---|\n{settings}\n\n"
@@ -39,8 +37,8 @@ def card(training: Training) -> str:
 def _verdict(training: Training) -> str:
     if training.gate is None:
         return "not asked."
-    lines = [f"- {name}: {check['told']}" for name, check in training.gate["checks"].items()]
-    return "\n".join([f"{training.gate['verdict']} ({training.gate['n_prompts']} held-out prompts)", "", *lines])
+    lines = [f"- {name}: {check['told']}" for name, check in training.gate.get("checks", {}).items()]
+    return "\n".join([f"{training.gate['verdict']} ({training.gate.get('n_prompts', 'no')} held-out prompts)", "", *lines])
 
 
 def _license(base: str) -> str | None:

@@ -90,18 +90,13 @@ def test_a_long_curve_keeps_its_ends(tmp_path: Path):
     assert len(kept) == POINTS and kept[0] == rows[0] and kept[-1] == rows[-1]
 
 
-def test_the_gate_is_read_from_the_record_or_else_from_its_file(tmp_path: Path):
-    assert read_verdict(None, tmp_path).passed is None
-    (tmp_path / "gate.json").write_text(
-        '{"passed": false, "reasons": ["margin too small"], "figures": {"win_rate": {"value": 0.48123, "n": 200}}}'
-    )
-    found = read_verdict(None, tmp_path)
-    assert found.passed is False and found.reasons == ("margin too small",)
-    assert found.figures == (("win_rate.value", "0.4812"), ("win_rate.n", "200"))
-    assert read_verdict({"passed": True}, tmp_path).passed is True
-    assert read_verdict({"verdict": "refused", "canary": [{"name": "refusal", "rate": 0.5}]}, tmp_path).figures == (
-        ("canary.refusal.rate", "0.5"),
-    )
+def test_the_gate_is_read_as_it_was_written():
+    assert read_verdict(None).passed is None
+    checks = {"wins": {"passed": False, "told": "by likeness"}, "tasks": {"passed": None, "told": "no suite"}}
+    found = read_verdict({"verdict": "refused", "checks": checks, "n_prompts": 40, "gated_at": "2026-05-02T09:00:00+00:00"})
+    assert found.passed is False and found.origin == "40 held-out prompts, 2026-05-02"
+    assert found.checks == (("wins", False, "by likeness"), ("tasks", None, "no suite"))
+    assert read_verdict({"verdict": "passed"}).passed is True
 
 
 def test_nothing_trained_says_what_to_run(open_page: Any):
@@ -116,7 +111,7 @@ def test_the_newest_training_opens_with_its_verdict_curves_and_chain(open_page: 
             results,
             "20260502-090000-dpo-tiny",
             parent="20260501-090000-sft-tiny",
-            gate={"passed": False, "reasons": ["loses <to> its base"]},
+            gate={"verdict": "refused", "checks": {"wins": {"passed": False, "told": "loses <to> its base"}}, "n_prompts": 40},
         )
     )
     shown, page = open_page()

@@ -44,7 +44,7 @@ def url(home: Path) -> Iterator[str]:
         training_id=ID, method="dpo", base="org/tiny", base_hash="ab" * 32, parent=None, dataset="results/datasets/votes",
         dataset_hash="cd" * 32, n_train=1234, n_test=56, recipe={}, versions={}, seed=7, adapter="adapter", merged="merged",
         started_at=begin, finished_at=begin + timedelta(minutes=9),
-        gate={"passed": True, "reasons": ["better than its base"], "figures": {"win_rate": 0.581}},
+        gate={"verdict": "passed", "n_prompts": 43, "checks": {"wins": {"passed": True, "told": "by likeness: .16 [.02, .30]"}}},
         metrics={"eval_rewards/accuracies_before": 0.5, "eval_rewards/accuracies": 0.712, "eval_loss_before": 0.693, "eval_loss": 0.61},
     )  # fmt: skip
     write_training(record, folder)

@@ -61,6 +61,7 @@ def test_what_cannot_be_launched_is_told(monkeypatch: pytest.MonkeyPatch):
         launched("zero3", 2, [])
 
 
+@pytest.mark.slow
 def test_two_processes_reach_the_loss_of_one(recipe_file: Path, votes: Path, tmp_path: Path):
     # Rows that fill the batches: the last, smaller one would be shared out by repeating rows.
     data = tmp_path / "data"

@@ -44,7 +44,7 @@ def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Pat
 
 @pytest.mark.parametrize("method", [pytest.param("sft", marks=pytest.mark.slow), "dpo"])
 def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Path, votes: Path, tmp_path: Path, method: str):
-    steps = "max_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
+    steps = "gate: false\nmax_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
     kept = [line for line in recipe_file.read_text().splitlines() if not line.startswith(("num_train_epochs", "learning_rate"))]
     recipe_file.write_text("\n".join(kept) + "\n" + steps)
     whole, _ = ended(started(recipe_file, votes, tmp_path / "whole", method))
@@ -55,7 +55,7 @@ def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Pa
     # The same arithmetic in the same order: one part in a million is left to threads.
     for name in ("train_loss_first", "train_loss_last", "eval_loss_before", "eval_loss"):
         assert again["metrics"][name] == pytest.approx(whole["metrics"][name], rel=1e-6), name
-    assert {path.name for path in folder.iterdir()} == {"training.json", "adapter"}
+    assert {path.name for path in folder.iterdir()} == {"training.json", "adapter", "metrics.jsonl", "README.md"}
 
 
 def test_another_recipe_other_rows_or_a_living_training_begin_anew(recipe_file: Path, votes: Path, tmp_path: Path):
