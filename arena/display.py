@@ -192,7 +192,7 @@ _code_block = _fence
 
 
 def _table_open(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    return '<div class="scroll"><table>'
+    return '<div class="scroll" tabindex="0"><table>'
 
 
 def _table_close(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:

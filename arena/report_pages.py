@@ -242,7 +242,7 @@ def _section_html(section: Section) -> str:
             "<tr>" + "".join(f'<td class="{kind}">{html.escape(cell)}</td>' for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
             for row in section.rows
         )
-        parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+        parts.append(f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
     return "".join([*parts, "</section>"])
 
 

@@ -51,7 +51,7 @@ def table(votes: Sequence[PairVote]) -> str:
     """The votes as HTML."""
     head = "<th>When</th><th>Preferred</th><th>Prompt</th>"
     body = "".join(f"<tr>{_cells(vote)}</tr>" for vote in votes)
-    return f'<div class="scroll"><table class="board votes"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table class="board votes"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cells(vote: PairVote) -> str:

@@ -171,7 +171,7 @@ def table(decision: Decision, measures: list[str]) -> str:
     body = "".join(_line(one, measures) for one in decision.candidates[:MOST_ROWS])
     left = len(decision.candidates) - MOST_ROWS
     more = f'<p class="note">and {left} more: <code>evals pick --json</code> has them all.</p>' if left > 0 else ""
-    return f'<div class="scroll"><table class="board"><thead>{head}</thead><tbody>{body}</tbody></table></div>{more}'
+    return f'<div class="scroll" tabindex="0"><table class="board"><thead>{head}</thead><tbody>{body}</tbody></table></div>{more}'
 
 
 def _line(one: Candidate, measures: list[str]) -> str:

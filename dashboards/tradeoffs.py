@@ -81,7 +81,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     head = "<th>Endpoint</th>" + "".join(f'<th class="num">{name}</th>' for name in names)
     body = "".join(f'<tr title="run {html.escape(row["run_id"])}">{_cells(row)}</tr>' for row in rows)
     origin = ", ".join(sorted({row["run_id"] for row in rows}))
-    table = f'<div class="scroll"><table class="board"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<div class="scroll" tabindex="0"><table class="board"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     return f'{table}<p class="note">From {html.escape(origin)}. Bars are 95 % intervals.</p>'
 
 

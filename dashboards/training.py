@@ -76,7 +76,9 @@ def table(records: list[Training], results: Path) -> str:
     names = "".join(f"<th>{name}</th>" for name in ("Training", "Method", "Base", "Gate"))
     head = f'{names}<th class="num">Rows</th><th class="num">Took</th>'
     body = "".join(_row(record, results) for record in reversed(records))
-    return f'<div class="scroll"><table class="board trainings"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="board trainings"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _row(record: Training, results: Path) -> str:
@@ -121,7 +123,7 @@ def listed(verdict: Verdict) -> str:
         for name, passed, told in verdict.checks
     )
     head = "<thead><tr><th>Check</th><th>Verdict</th><th>Measured, tuned model against its base</th></tr></thead>"
-    return f'<div class="scroll"><table class="board gate">{head}<tbody>{rows}</tbody></table></div>' if rows else ""
+    return f'<div class="scroll" tabindex="0"><table class="board gate">{head}<tbody>{rows}</tbody></table></div>' if rows else ""
 
 
 def _curves(found: Curves, training_id: str, folder: Path) -> None:

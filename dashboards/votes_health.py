@@ -134,7 +134,7 @@ def _voters(arena: Arena, health: Health) -> None:
         )
         names = "".join(f'<th class="num">{name}</th>' for name in ("Votes", "Of all", "Rated", "Flagged", "Ties, both bad"))
         head = f"<thead><tr><th>Voter</th>{names}</tr></thead>"
-        st.html(f'<div class="scroll"><table class="board voters">{head}<tbody>{body}</tbody></table></div>')
+        st.html(f'<div class="scroll" tabindex="0"><table class="board voters">{head}<tbody>{body}</tbody></table></div>')
         downloads(rows, name="busiest-voters", origin=f"The {len(rows)} voters with most votes, under pseudonyms.")
 
 
@@ -170,7 +170,7 @@ def _audit(arena: Arena, votes: str) -> None:
         for row in rows
     )
     head = '<thead><tr><th>Voter</th><th>Reason</th><th>Why</th><th class="num">Votes</th></tr></thead>'
-    st.html(f'<div class="scroll"><table class="board audit">{head}<tbody>{body}</tbody></table></div>')
+    st.html(f'<div class="scroll" tabindex="0"><table class="board audit">{head}<tbody>{body}</tbody></table></div>')
     told = (
         f"{len(found.voters):,} of {found.n_voters:,} voters and {len(found.vote_ids):,} of {found.n_votes:,} votes are flagged "
         f"({found.n_tested:,} voters had votes enough to be tested). Evidence, not proof; 'arena audit --apply' unrates the votes."
