@@ -39,11 +39,7 @@ def page() -> None:
     if not runs:
         frame.empty("No load has been measured yet.", "Measure: <code>evals load --endpoint ID --sweep --duration 30</code>.")
         return
-
-    def name(run_id: str) -> str:
-        return f"{run_id}, {', '.join(runs[run_id].run.endpoints)}" if run_id in runs else run_id
-
-    run = runs[st.selectbox("Load test", list(runs), key="load", format_func=str, bind="query-params", help=name(next(iter(runs))))]
+    run = runs[st.selectbox("Load test", list(runs), key="load", bind="query-params")]
     try:
         summary = _summary(run.folder, stamp(run.folder / "load.json"))
     except BakeoffError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from trainers.data import for_dpo
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, built, finish, train, watch
+from trainers.training import OnStep, begin, built, finish, train_and_measure, watch
 
 # Of what TRL evaluates, what tells whether the model learned to prefer or was destroyed.
 _TOLD = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
@@ -25,13 +25,5 @@ def dpo(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trainin
     trainer = built(DPOTrainer, begun, recipe, for_dpo)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if begun.rows.test:
-        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    metrics |= train(trainer, begun)
-    if begun.rows.test:
-        metrics |= _told(trainer.evaluate())
+    metrics |= train_and_measure(trainer, begun, _TOLD)
     return finish(begun, recipe, trainer, metrics)
-
-
-def _told(evaluated: dict[str, float]) -> dict[str, float]:
-    return {f"eval_{name}": evaluated[f"eval_{name}"] for name in _TOLD if f"eval_{name}" in evaluated}

@@ -13,7 +13,10 @@ from trainers.data import for_prompts
 from trainers.recipe import Recipe
 from trainers.record import Training
 from trainers.rewards import Scorer, read_rewards
-from trainers.training import OnStep, begin, built, finish, train, watch
+from trainers.training import OnStep, begin, built, finish, train_and_measure, watch
+
+# A name that ends with a slash stands for all that begin so.
+_TOLD = ("reward", "reward_std", "kl", "entropy", "completions/mean_length", "completions/clipped_ratio", "rewards/")
 
 
 def grpo(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
@@ -38,17 +41,8 @@ def _by_reward(kind: Any, recipe: Recipe, results: Path, on_step: OnStep | None)
     trainer = built(kind, begun, recipe, for_prompts, reward_funcs=functions)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if begun.rows.test:
-        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    metrics |= train(trainer, begun)
-    if begun.rows.test:
-        metrics |= _told(trainer.evaluate())
+    metrics |= train_and_measure(trainer, begun, _TOLD)
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     if logged:
         metrics |= {"train_reward_first": logged[0], "train_reward_last": logged[-1]}
     return finish(begun, recipe, trainer, metrics)
-
-
-def _told(evaluated: dict[str, float]) -> dict[str, float]:
-    named = ("eval_reward", "eval_reward_std", "eval_kl", "eval_entropy", "eval_completions/mean_length", "eval_completions/clipped_ratio")
-    return {name: value for name, value in evaluated.items() if name in named or name.startswith("eval_rewards/")}

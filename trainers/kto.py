@@ -15,7 +15,7 @@ from trainers.data import Row, for_kto
 from trainers.errors import DataError
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, abandon, begin, built, finish, train, watch
+from trainers.training import OnStep, abandon, begin, built, finish, train_and_measure, watch
 
 log = logging.getLogger("trainers")
 _TOLD = ("loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected", "kl")
@@ -35,11 +35,7 @@ def kto(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trainin
     trainer = built(KTOTrainer, begun, recipe, partial(for_kto, seed=recipe.training.seed))
     watch(trainer, on_step)
     metrics["trained_rows"] = len(trainer.train_dataset)
-    if begun.rows.test:
-        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    metrics |= train(trainer, begun)
-    if begun.rows.test:
-        metrics |= _told(trainer.evaluate())
+    metrics |= train_and_measure(trainer, begun, _TOLD)
     return finish(begun, recipe, trainer, metrics)
 
 
@@ -62,7 +58,3 @@ def weigh(recipe: Recipe, rows: Sequence[Row]) -> dict[str, float]:
             good, bad, weights["desirable_weight"], weights["undesirable_weight"], ratio, weights["undesirable_weight"] * bad / good,
         )  # fmt: skip
     return {"n_good": good, "n_bad": bad, **weights}
-
-
-def _told(evaluated: dict[str, float]) -> dict[str, float]:
-    return {f"eval_{name}": evaluated[f"eval_{name}"] for name in _TOLD if f"eval_{name}" in evaluated}

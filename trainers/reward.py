@@ -16,7 +16,7 @@ from trainers.errors import AdapterInactive
 from trainers.merge import CANARIES
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, built, finish, train, watch
+from trainers.training import OnStep, begin, built, finish, train_and_measure, watch
 
 _TOLD = ("loss", "accuracy", "margin", "mean_reward")
 
@@ -29,11 +29,7 @@ def reward(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trai
     trainer = built(RewardTrainer, begun, recipe, for_dpo)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if begun.rows.test:
-        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    metrics |= train(trainer, begun)
-    if begun.rows.test:
-        metrics |= _told(trainer.evaluate())
+    metrics |= train_and_measure(trainer, begun, _TOLD)
     return finish(begun, recipe, trainer, metrics, merge=merge_scorer)
 
 
@@ -87,7 +83,3 @@ def merge_scorer(base: str, adapter: Path, out: Path, *, revision: str = "main")
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
     return {"adapter_shift": shift, "merge_error": error}
-
-
-def _told(evaluated: dict[str, float]) -> dict[str, float]:
-    return {f"eval_{name}": evaluated[f"eval_{name}"] for name in _TOLD if f"eval_{name}" in evaluated}

@@ -9,7 +9,7 @@ from typing import Any
 from trainers.data import for_sft
 from trainers.recipe import Recipe
 from trainers.record import Training
-from trainers.training import OnStep, begin, built, finish, train, watch
+from trainers.training import OnStep, begin, built, finish, train_and_measure, watch
 
 
 def sft(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Training:
@@ -23,14 +23,5 @@ def sft(recipe: Recipe, results: Path, on_step: OnStep | None = None) -> Trainin
     trainer = built(SFTTrainer, begun, recipe, for_sft)
     watch(trainer, on_step)
     metrics: dict[str, Any] = {"trained_rows": len(trainer.train_dataset)}
-    if begun.rows.test:
-        metrics |= {f"{name}_before": value for name, value in _told(trainer.evaluate()).items()}
-    metrics |= train(trainer, begun)
-    if begun.rows.test:
-        metrics |= _told(trainer.evaluate())
+    metrics |= train_and_measure(trainer, begun, ("loss",))
     return finish(begun, recipe, trainer, metrics)
-
-
-def _told(evaluated: dict[str, float]) -> dict[str, float]:
-    # A held-out set smaller than a batch has no loss where the recipe drops what does not fill one.
-    return {"eval_loss": evaluated["eval_loss"]} if "eval_loss" in evaluated else {}

@@ -3,7 +3,7 @@
 import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,10 +139,24 @@ def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]]
     return made
 
 
-def train(trainer: Any, begun: Begun) -> dict[str, float]:
-    """Train, from the checkpoint where there is one; how long this process took (`train_runtime`, seconds)."""
+def train_and_measure(trainer: Any, begun: Begun, told: Sequence[str]) -> dict[str, float]:
+    """Train, from the checkpoint where there is one: `train_runtime` (seconds of this process), and what TRL evaluates on held-out rows.
+
+    Of the latter those named in `told` (a name that ends with a slash: all that begin so), as `eval_…_before` and `eval_…`.
+    """
+    before = _evaluated(trainer, begun, told)
     done = trainer.train(resume_from_checkpoint=begun.checkpoint)
-    return {"train_runtime": float(done.metrics["train_runtime"])}
+    runtime = {"train_runtime": float(done.metrics["train_runtime"])}
+    return {f"{name}_before": value for name, value in before.items()} | runtime | _evaluated(trainer, begun, told)
+
+
+def _evaluated(trainer: Any, begun: Begun, told: Sequence[str]) -> dict[str, float]:
+    """Nothing without held-out rows; and a set smaller than a batch has no loss where the recipe drops what does not fill one."""
+    if not begun.rows.test:
+        return {}
+    wanted = {f"eval_{name}" for name in told}
+    groups = tuple(name for name in wanted if name.endswith("/"))
+    return {name: value for name, value in trainer.evaluate().items() if name in wanted or name.startswith(groups)}
 
 
 def abandon(begun: Begun) -> None:
