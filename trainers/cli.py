@@ -58,74 +58,28 @@ def dpo(
     _train("dpo", recipe, data, set_, results, as_json, (accelerate, processes, engine))
 
 
-@app.command()
-def kto(
-    recipe: RecipeFile,
-    data: Data = None,
-    set_: Set = None,
-    accelerate: Accelerate = None,
-    processes: Processes = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """Learning from single answers that were good or bad."""
-    _train("kto", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+def _method(method: str, told: str) -> None:
+    """The command of a method that trains with TRL alone."""
+
+    def command(
+        recipe: RecipeFile,
+        data: Data = None,
+        set_: Set = None,
+        accelerate: Accelerate = None,
+        processes: Processes = None,
+        results: Results = RESULTS,
+        as_json: AsJson = False,
+    ) -> None:
+        _train(method, recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+
+    app.command(name=method, help=told)(command)
 
 
-@app.command()
-def reward(
-    recipe: RecipeFile,
-    data: Data = None,
-    set_: Set = None,
-    accelerate: Accelerate = None,
-    processes: Processes = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """A model that scores answers, from votes."""
-    _train("reward", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
-
-
-@app.command()
-def grpo(
-    recipe: RecipeFile,
-    data: Data = None,
-    set_: Set = None,
-    accelerate: Accelerate = None,
-    processes: Processes = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """Learning from a reward model, a judge or a checker (what PPO was used for)."""
-    _train("grpo", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
-
-
-@app.command()
-def rloo(
-    recipe: RecipeFile,
-    data: Data = None,
-    set_: Set = None,
-    accelerate: Accelerate = None,
-    processes: Processes = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """As grpo, with the other answers' mean as baseline."""
-    _train("rloo", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
-
-
-@app.command(name="self-train")
-def self_train(
-    recipe: RecipeFile,
-    data: Data = None,
-    set_: Set = None,
-    accelerate: Accelerate = None,
-    processes: Processes = None,
-    results: Results = RESULTS,
-    as_json: AsJson = False,
-) -> None:
-    """Sample answers, keep the best by a judge, checker or reward model, and fine-tune on those."""
-    _train("self-train", recipe, data, set_, results, as_json, (accelerate, processes, "trl"))
+_method("kto", "Learning from single answers that were good or bad.")
+_method("reward", "A model that scores answers, from votes.")
+_method("grpo", "Learning from a reward model, a judge or a checker (what PPO was used for).")
+_method("rloo", "As grpo, with the other answers' mean as baseline.")
+_method("self-train", "Sample answers, keep the best by a judge, checker or reward model, and fine-tune on those.")
 
 
 @app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
