@@ -142,12 +142,20 @@ def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]]
 def train_and_measure(trainer: Any, begun: Begun, told: Sequence[str]) -> dict[str, float]:
     """Train, from the checkpoint where there is one: `train_runtime` (seconds of this process), and what TRL evaluates on held-out rows.
 
-    Of the latter those named in `told` (a name that ends with a slash: all that begin so), as `eval_…_before` and `eval_…`.
+    Of the latter those named in `told` (a name that ends with a slash: all that begin so), as `eval_…_before` and `eval_…`. On an
+    accelerator also `peak_memory_bytes`: the most that this process's tensors held at once while it trained.
     """
+    import torch
+
     before = _evaluated(trainer, begun, told)
+    accelerated = torch.accelerator.is_available()
+    if accelerated:
+        torch.accelerator.reset_peak_memory_stats()
     done = trainer.train(resume_from_checkpoint=begun.checkpoint)
-    runtime = {"train_runtime": float(done.metrics["train_runtime"])}
-    return {f"{name}_before": value for name, value in before.items()} | runtime | _evaluated(trainer, begun, told)
+    measured = {"train_runtime": float(done.metrics["train_runtime"])}
+    if accelerated:
+        measured["peak_memory_bytes"] = float(torch.accelerator.max_memory_allocated())
+    return {f"{name}_before": value for name, value in before.items()} | measured | _evaluated(trainer, begun, told)
 
 
 def _evaluated(trainer: Any, begun: Begun, told: Sequence[str]) -> dict[str, float]:
