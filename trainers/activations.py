@@ -24,7 +24,7 @@ def layer_bytes(recipe: Recipe, model: Any, batch: int, length: int) -> int:
     last = decoder.layers[-1]
     half = torch.bfloat16 if recipe.training.bf16 else torch.float16 if recipe.training.fp16 else None
     kept: dict[int, Any] = {}
-    before = 0
+    before: int = 0
 
     def pack(tensor: Any) -> Any:
         storage = tensor.untyped_storage()
@@ -51,8 +51,8 @@ def layer_bytes(recipe: Recipe, model: Any, batch: int, length: int) -> int:
             torch.func.functional_call(model, state, (), asked)
     # The masks of dropout before the adapters, a byte a number as a GPU keeps them.
     adapted = [part for part in last.modules() if hasattr(part, "lora_A")] if recipe.model.lora_dropout else []
-    masks = sum(part.lora_A["default"].in_features for part in adapted)
-    return sum(storage.nbytes() for storage in kept.values()) - before + batch * length * masks
+    masks = sum(int(part.lora_A["default"].in_features) for part in adapted)
+    return sum(int(storage.nbytes()) for storage in kept.values()) - before + batch * length * masks
 
 
 def last_dtype(decoder: Any) -> Any:
