@@ -1,12 +1,18 @@
-"""Who may enter the arena, how it is warmed up, and which run of its base it is compared with."""
+"""Who may enter the arena, how it is warmed up, which run of its base it is compared with, and that it leaves when its starter does."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from model_server import ModelServer, sse
 
+from serving.endpoints import load_endpoints
 from serving.engines import Options, up
 from serving.errors import EngineFailed
 from trainers.enter import base_run, check_gate, warm_up
@@ -62,19 +68,72 @@ def test_the_newest_finished_run_of_the_base_is_found(tmp_path: Path, new_record
     assert base_run(made, tmp_path) == ("20261102-b", "served-base", 5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_an_engine_that_serves_the_base_is_found_out(tmp_path: Path, base: Path):
+def write_other(base: Path, folder: Path) -> Path:
+    """Random weights of the base's shape that are not the base's."""
     import torch
     from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    LlamaForCausalLM(AutoConfig.from_pretrained(base)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def enter_in_a_process(results: Path, *more: str) -> "subprocess.Popen[str]":
+    """`trainers enter t1` as a user runs it, once it says that it is in the arena."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, "-m", "trainers.cli", "enter", "t1", "--results", str(results), *more]
+    process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    for told in process.stderr:
+        said.append(told)
+        if told.startswith("in the arena"):
+            return process
+    raise AssertionError("".join(said))
+
+
+def processes_on(folder: Path) -> list[int]:
+    """Pids of the processes, defunct ones left out, whose command line names something in `folder`."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and os.fsencode(folder) in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            # Ended meanwhile.
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_no_engine_outlives_what_entered_it(results: Path, base: Path, new_record: Callable[..., Training], number: signal.Signals):
+    new_record(results / "trainings" / "t1", base=str(base), n_test=0, gate={"verdict": "passed", "reasons": []})
+    write_other(base, results / "trainings" / "t1" / "merged")
+    process = enter_in_a_process(results)
+    try:
+        assert "t1" in load_endpoints(results) and len(processes_on(results)) >= 4
+    finally:
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (0 if number is signal.SIGTERM else -number)
+    limit = time.monotonic() + 30
+    while processes_on(results):
+        assert time.monotonic() < limit, "the engine lives on"
+        time.sleep(0.1)
+    assert "t1" not in load_endpoints(results)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_engine_that_serves_the_base_is_found_out(tmp_path: Path, base: Path):
+    from transformers import AutoTokenizer
 
     from trainers.answers import load, sample
     from trainers.canary import check_endpoint
     from trainers.errors import AdapterInactive
 
-    other = tmp_path / "other"
-    torch.manual_seed(1)
-    LlamaForCausalLM(AutoConfig.from_pretrained(base)).save_pretrained(other)
-    AutoTokenizer.from_pretrained(base).save_pretrained(other)
+    other = write_other(base, tmp_path / "other")
     prompts = [[{"role": "user", "content": text}] for text in ("How do I bake bread?", "Hello")]
 
     def answers(folder: Path) -> dict[str, str]:
