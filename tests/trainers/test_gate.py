@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_llama import build_tiny_llama
 
+from tests.trainers.conftest import DISHES, VERBS, preference, write_rows
 from trainers.answers import faults
 from trainers.dpo import dpo
 from trainers.errors import DataError, RecipeError, TrainersError
@@ -53,21 +55,36 @@ def test_without_judge_or_checker_likeness_to_the_chosen_answers_decides(trained
     assert gate["checks"]["wins"]["checker"] == "likeness" and gate["verdict"] == "passed"
 
 
-def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(trained: tuple[Path, Training], votes: Path, tmp_path: Path):
-    results, parent = trained
-    path = tmp_path / "destroy.yaml"
+def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(votes: Path, tmp_path: Path):
+    results, rows = tmp_path / "results", [preference(verb, dish) for dish in DISHES for verb in VERBS]
+    # Wide enough that a learning rate of 1e-3 moves it far, and taught both manners: what is improbable from the first is not unlearnt.
+    texts = [turn["content"] for row in rows for key in ("prompt", "chosen", "rejected") for turn in row[key]]
+    wide = build_tiny_llama(tmp_path / "wide", texts=texts, hidden=256)
+    taught = [{"prompt": row["prompt"], "completion": row[side]} for row in rows[: -len(VERBS)] for side in ("chosen", "rejected")]
+    (tmp_path / "both").mkdir()
+    write_rows(tmp_path / "both" / "train.jsonl", taught)
+    path = tmp_path / "recipe.yaml"
+    quick = "gate: false\nper_device_train_batch_size: 8\nmax_length: 256\n"
+    path.write_text(f"model_name_or_path: {wide}\nlearning_rate: 2e-3\nnum_train_epochs: 5\n{quick}")
+    parent = sft(read_recipe(path, "sft", data=tmp_path / "both"), results)
     path.write_text(
-        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nbeta: 0.1\n"
-        "learning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 20\n"
-        "per_device_train_batch_size: 8\nmax_length: 256\n"
+        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nbeta: 0.1\nlearning_rate: 1e-3\n"
+        f"lr_scheduler_type: constant\nnum_train_epochs: 13\n{quick}"
     )
     destroyed = dpo(read_recipe(path, "dpo", data=votes), results)
-    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 3
-    gate = run_gate(destroyed.training_id, results, GLADLY)
+    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] >= 8
+
+    asked = [preference(verb, DISHES[-1]) for verb in (*VERBS, "cook", "cut", "find", "keep", "wash", "give")]
+    write_rows(tmp_path / "unseen.jsonl", asked)
+    gate = run_gate(destroyed.training_id, results, GLADLY.model_copy(update={"prompts": str(tmp_path / "unseen.jsonl")}))
+    checks = gate["checks"]
     assert gate["verdict"] == "refused"
-    failed = {name for name, check in gate["checks"].items() if check["passed"] is False}
-    assert "chosen_logprob" in failed and gate["checks"]["chosen_logprob"]["difference"] < -0.5
-    assert [reason.partition(":")[0] for reason in gate["reasons"]] == [name for name in gate["checks"] if name in failed]
+    assert [reason.partition(":")[0] for reason in gate["reasons"]] == ["chosen_logprob", "wins", "faults"]
+    assert checks["chosen_logprob"]["upper"] < -0.5
+    # It does not only fail to win, it loses.
+    assert checks["wins"]["base"] > 0.4 and checks["wins"]["upper"] < 0
+    assert checks["faults"]["kinds"]["undecodable"]["lower"] > 0 and "undecodable 0% → " in checks["faults"]["told"]
+    assert checks["canary"]["passed"] is True
 
 
 def test_an_adapter_that_is_not_applied_is_refused(trained: tuple[Path, Training], recipe_file: Path, votes: Path):
