@@ -3,10 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from model_server import ModelServer, problem, sse
 from tiny_llama import build_tiny_llama
 
+from serving.endpoints import register
+from serving.errors import Unreachable
 from tests.trainers.conftest import DISHES, VERBS, preference, write_rows
 from trainers.answers import faults
 from trainers.dpo import dpo
@@ -53,6 +57,32 @@ def test_without_judge_or_checker_likeness_to_the_chosen_answers_decides(trained
     results, training = trained
     gate = run_gate(training.training_id, results, GateSettings(max_tokens=32))
     assert gate["checks"]["wins"]["checker"] == "likeness" and gate["verdict"] == "passed"
+
+
+def test_a_judge_decides_only_by_verdicts_that_it_gave(trained: tuple[Path, Training]):
+    results, training = trained
+    asked = GateSettings(judge="judge", max_tokens=32)
+
+    def likes_the_glad_one(body: dict[str, Any]) -> Any:
+        second = "[Answer B]\nGladly" in body["messages"][-1]["content"]
+        return sse(f"The glad one is better. [[{'B' if second else 'A'}]]")
+
+    with ModelServer(likes_the_glad_one) as server:
+        register(server.endpoint("judge"), results)
+        gate = run_gate(training.training_id, results, asked)
+        wins = gate["checks"]["wins"]
+        assert gate["verdict"] == "passed" and wins["judge"] == "judge" and len(server.requests) == 2 * gate["n_prompts"]
+        assert (wins["n_wins"], wins["n_losses"], wins["n_ties"], wins["n_unreadable"]) == (5, 0, 0, 0)
+
+        server.script = problem("400 Bad Request", "context too long")
+        gate = run_gate(training.training_id, results, asked)
+        assert gate["verdict"] == "refused" and gate["checks"]["wins"]["n_unreadable"] == 5
+        assert "5 of 5 verdicts of judge could not be read (api_error: " in gate["reasons"][0]
+    folder = results / "trainings" / training.training_id
+    before = (folder / "gate.json").read_text()
+    with pytest.raises(Unreachable, match="endpoint 'judge' does not answer"):
+        run_gate(training.training_id, results, asked)
+    assert (folder / "gate.json").read_text() == before
 
 
 def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(votes: Path, tmp_path: Path):
