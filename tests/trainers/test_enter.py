@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from model_server import ModelServer, sse
 
+from arena.pairing import Policy, WarmUp, choose_pair, read_policy
+from arena.votes import Tally
 from serving.endpoints import load_endpoints
 from serving.engines import Options, up
 from serving.errors import EngineFailed
@@ -44,12 +48,25 @@ def test_a_refused_training_is_not_served_by_serving_up_either(tmp_path: Path, n
     assert not list((tmp_path / "endpoints").glob("*.yaml"))
 
 
-def test_the_warm_up_is_added_to_what_the_file_says(tmp_path: Path):
+def test_the_arena_draws_a_newcomer_more_often_until_its_warm_up_is_over(tmp_path: Path):
+    (tmp_path / "warmups").mkdir()
+    (tmp_path / "warmups" / "long-ago.yaml").write_text("votes: 5\nboost: 2\nuntil: 2026-01-31\n")
     (tmp_path / "pairing.yaml").write_text("# ours\nkind: adaptive\n")
-    assert "until 50 votes" in warm_up(tmp_path, votes=50, boost=2)
-    text = (tmp_path / "pairing.yaml").read_text()
-    assert text == "# ours\nkind: adaptive\nwarmup_votes: 50\nwarmup_boost: 2\n"
-    assert "as it was" in warm_up(tmp_path, votes=9, boost=9) and (tmp_path / "pairing.yaml").read_text() == text
+    last = datetime.now(UTC).date() + timedelta(days=3)
+    assert warm_up(tmp_path, "t1", votes=50, boost=2, until=last).startswith("drawn 2 times as often until it has 50 votes, at most until ")
+    assert (tmp_path / "pairing.yaml").read_text() == "# ours\nkind: adaptive\n"
+    assert [path.name for path in (tmp_path / "warmups").iterdir()] == ["t1.yaml"]
+    assert read_policy(tmp_path) == Policy(kind="adaptive", warmups={"t1": WarmUp(votes=50, boost=2, until=last)})
+    assert read_policy(tmp_path, last + timedelta(days=1)) == Policy(kind="adaptive")
+    tallies = [Tally("t1", "other", 30, 19, 1), Tally("other", "third", 90, 90, 0)]
+    drawn = [choose_pair(["t1", "other", "third"], Random(1), read_policy(tmp_path), tallies=votes) for votes in (tallies[1:], tallies)]
+    assert drawn[1] == choose_pair(["t1", "other", "third"], Random(1), Policy(kind="adaptive"), tallies=tallies) != drawn[0]
+
+
+def test_who_warms_up_all_newcomers_is_not_contradicted(tmp_path: Path):
+    (tmp_path / "pairing.yaml").write_text("warmup_votes: 30\n")
+    assert "warmup_votes 30 as it was" in warm_up(tmp_path, "t1", votes=9, boost=9, until=date(2030, 1, 1))
+    assert not (tmp_path / "warmups").exists()
 
 
 def test_the_newest_finished_run_of_the_base_is_found(tmp_path: Path, new_record: Callable[..., Training]):
@@ -114,6 +131,7 @@ def test_no_engine_outlives_what_entered_it(results: Path, base: Path, new_recor
     process = enter_in_a_process(results)
     try:
         assert "t1" in load_endpoints(results) and len(processes_on(results)) >= 4
+        assert read_policy(results).warmups["t1"].votes == 100
     finally:
         process.send_signal(number)
         process.communicate(timeout=60)
@@ -123,6 +141,8 @@ def test_no_engine_outlives_what_entered_it(results: Path, base: Path, new_recor
         assert time.monotonic() < limit, "the engine lives on"
         time.sleep(0.1)
     assert "t1" not in load_endpoints(results)
+    # Who was killed leaves it, without an endpoint and until its last day.
+    assert ("t1" in read_policy(results).warmups) is (number is signal.SIGKILL)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
