@@ -18,6 +18,7 @@ from trainers.ranks import is_main, shared
 from trainers.recipe import Recipe
 from trainers.record import Training, read_training, resolve_base, versions, weights_hash, write_training
 from trainers.resume import Claim, claim
+from trainers.whole import whole_weights
 
 log = logging.getLogger("trainers")
 # Below this many preferences a DPO result says little (the published recipes start at thousands).
@@ -49,6 +50,7 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     if recipe.model.load_in_4bit or recipe.model.load_in_8bit:
         need_bitsandbytes()
     rows = load_rows(recipe.dataset, recipe.method, recipe.own)
+    base = shared(whole_weights(base, results, revision=recipe.model.model_revision) if is_main() else base)
     tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
         raise DataError(
