@@ -3,6 +3,9 @@
 Each needs its package in this environment. What is missing or does not import is told before any weight is loaded, not after the data.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +43,16 @@ def place(trainer: Any, folder: Path) -> None:
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(folder / "tensorboard")
+
+
+@contextmanager
+def kept_from_stdout() -> Iterator[None]:
+    """What trackers print while the `with` lasts goes to stderr: stdout is for the result. Trackio would print at the very end, too."""
+    with redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            if (trackio := sys.modules.get("trackio")) is not None:
+                # Raised where no run is open.
+                with suppress(RuntimeError):
+                    trackio.finish()

@@ -1,6 +1,11 @@
 """Curves go to the tracker that the recipe names; one that is not there is told in a line, before anything is trained."""
 
 import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,3 +46,22 @@ def test_tensorboard_draws_what_metrics_jsonl_holds(recipe_file: Path, votes: Pa
     losses = [(row["step"], row["loss"]) for row in kept if "loss" in row]
     assert [(event.step, pytest.approx(event.value)) for event in drawn.Scalars("train/loss")] == losses and len(losses) == 3
     assert drawn.Scalars("eval/loss") and not (folder / "checkpoints").exists()
+
+
+def test_trackio_draws_what_metrics_jsonl_holds_and_leaves_stdout_to_the_result(recipe_file: Path, votes: Path, tmp_path: Path):
+    pytest.importorskip("trackio", reason="pip install trackio to see this")
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    changes = [part for step in [*STEPS, "report_to=trackio"] for part in ("--set", step)]
+    line = [sys.executable, "-m", "trainers.cli", "sft", str(recipe_file), "--data", str(votes), "--json", *changes]
+    done = subprocess.run([*line, "--results", str(tmp_path / "results")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    training_id = json.loads(done.stdout)["training_id"]
+    with closing(sqlite3.connect(tmp_path / "trackio" / "huggingface.db")) as database:
+        rows = [
+            (step, json.loads(kept))
+            for step, kept in database.execute("SELECT step, metrics FROM metrics WHERE run_name = ?", [training_id])
+        ]
+    kept = [json.loads(line) for line in (tmp_path / "results" / "trainings" / training_id / "metrics.jsonl").read_text().splitlines()]
+    assert [(step, row["train/loss"]) for step, row in rows if "train/loss" in row] == [
+        (row["step"], row["loss"]) for row in kept if "loss" in row
+    ]
