@@ -22,14 +22,13 @@ from arena.decisions import in_force
 from arena.errors import ArenaError
 from arena.health import Pulse
 from arena.ledger import changes
-from arena.pairing import UNIFORM, Draw, Policy, choose_pair
+from arena.pairing import UNIFORM, Draw, choose_pair, read_policy
 from arena.prompts import recorded_prompts
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode, load_settings
 from arena.store import Store
 from arena.votes import Winner, new_id, now
 from serving.completion import Message, Request
-from serving.documents import reread_document
 from serving.endpoints import CATALOGUE, Endpoint, load_endpoints
 from serving.errors import BakeoffError
 from serving.recorded import holds
@@ -72,7 +71,7 @@ class Arena:
         self.asking.close()
 
     def refresh(self) -> None:
-        """Read the endpoints and results/pairing.yaml again: what was started, trained or changed since counts from now on.
+        """Read the endpoints and how pairs are drawn again: what was started, trained or changed since counts from now on.
 
         A file that does not fit is logged and the endpoints stay as they were: a typo must not close the arena to everybody.
         """
@@ -85,8 +84,7 @@ class Arena:
         except BakeoffError as error:
             log.error("endpoints not read again: %s", error)
         try:
-            path = self.results / "pairing.yaml"
-            self.stated = reread_document(path, Policy) if path.exists() else UNIFORM
+            self.stated = read_policy(self.results)
         except BakeoffError as error:
             log.error("pairing policy not read again: %s", error)
         try:
@@ -272,8 +270,7 @@ class Arena:
                 self._listed = self.endpoints
 
     def _draw(self, able: list[str]) -> Draw:
-        at_work = self.policy.kind == "adaptive" or self.policy.warmup_votes > 0
-        tallies = self.store.vote_counts() if at_work else ()
+        tallies = self.store.vote_counts() if self.policy.counts_votes else ()
         return choose_pair(able, self._random, self.policy, tallies=tallies, dead=self.resting())
 
     def resting(self) -> set[str]:

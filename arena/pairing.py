@@ -11,13 +11,15 @@ they had been drawn uniformly. Sides are always by the toss of a coin.
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from arena.errors import ArenaError
 from arena.votes import Tally
-from serving.documents import Noun
+from serving.documents import Noun, reread_document
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +28,20 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
+class WarmUp(Noun):
+    """A newcomer's: drawn `boost` times as often until it has `votes` votes or the day `until` (UTC) is over, whichever is first."""
+
+    votes: int = Field(ge=1)
+    boost: float = Field(default=3.0, ge=1)
+    until: date | None = None
+
+
 class Policy(Noun):
     """How pairs are drawn; results/pairing.yaml holds these keys, and without that file every pair is alike.
 
     `weights` by endpoint id (others 1), `boosts` multiply a weight, `outages` are not drawn, an endpoint with fewer than `warmup_votes`
-    votes is drawn `warmup_boost` times as often. `top` is the k of adaptive pairing, `explore` the share of its draws that stays uniform.
+    votes is drawn `warmup_boost` times as often; `warmups` are those of single endpoints by id. `top` is the k of adaptive pairing,
+    `explore` the share of its draws that stays uniform.
     """
 
     kind: Literal["uniform", "weighted", "adaptive"] = "uniform"
@@ -39,6 +50,7 @@ class Policy(Noun):
     outages: frozenset[str] = frozenset()
     warmup_votes: int = Field(default=0, ge=0)
     warmup_boost: float = Field(default=3.0, ge=1)
+    warmups: Mapping[str, WarmUp] = {}
     top: int = Field(default=5, ge=1)
     explore: float = Field(default=0.2, gt=0, le=1)
 
@@ -50,8 +62,26 @@ class Policy(Noun):
                     raise ValueError(f"{name}: '{endpoint}' must be above zero; list it under outages to leave it out")
         return self
 
+    @property
+    def counts_votes(self) -> bool:
+        """Whether a draw depends on the votes so far."""
+        return self.kind == "adaptive" or self.warmup_votes > 0 or bool(self.warmups)
+
 
 UNIFORM = Policy()
+
+
+def read_policy(results: Path, today: date | None = None) -> Policy:
+    """What results/pairing.yaml and results/warmups/<endpoint>.yaml say on this day (UTC); warm-ups that are over are left out.
+
+    Raises DocumentError.
+    """
+    path = results / "pairing.yaml"
+    policy = reread_document(path, Policy) if path.exists() else UNIFORM
+    entered = {file.stem: reread_document(file, WarmUp) for file in sorted((results / "warmups").glob("*.yaml"))}
+    today = today or datetime.now(UTC).date()
+    warmups = {name: warm for name, warm in (entered | dict(policy.warmups)).items() if warm.until is None or warm.until >= today}
+    return policy if warmups == policy.warmups else policy.model_copy(update={"warmups": warmups})
 
 
 class Draw(NamedTuple):
@@ -76,7 +106,7 @@ def choose_pair(
     if len(ids) < 2:
         only = f"only '{ids[0]}' can" if ids else "no endpoint can"
         raise ArenaError(f"a battle needs two different endpoints, {only} answer this prompt: choose another prompt or add an endpoint")
-    if policy.kind == "uniform" and not policy.boosts and not policy.warmup_votes:
+    if policy.kind == "uniform" and not policy.boosts and not policy.counts_votes:
         model_a, model_b = rng.sample(ids, 2)
         return Draw(model_a, model_b, 1 / (len(ids) * (len(ids) - 1)))
     chance = pair_probabilities(ids, policy, tallies)
@@ -92,8 +122,8 @@ def pair_probabilities(ids: Sequence[str], policy: Policy, tallies: Sequence[Tal
     score = _score(ids, tallies)
     weight = np.array([policy.weights.get(name, 1.0) if policy.kind == "weighted" else 1.0 for name in ids])
     weight *= [policy.boosts.get(name, 1.0) for name in ids]
-    if policy.warmup_votes:
-        weight[(score + score.T).sum(axis=1) < policy.warmup_votes] *= policy.warmup_boost
+    if policy.warmup_votes or policy.warmups:
+        weight *= [_warmth(name, votes, policy) for name, votes in zip(ids, (score + score.T).sum(axis=1), strict=True)]
     pairs = np.outer(weight, weight)
     np.fill_diagonal(pairs, 0.0)
     pairs /= pairs.sum()
@@ -102,6 +132,13 @@ def pair_probabilities(ids: Sequence[str], policy: Policy, tallies: Sequence[Tal
     gain = information_gain(score, policy.top) * pairs
     total = gain.sum()
     return policy.explore * pairs + (1 - policy.explore) * gain / total if total > 0 else pairs
+
+
+def _warmth(name: str, votes: float, policy: Policy) -> float:
+    """How much more often an endpoint is drawn for its few votes; of two reasons the greater."""
+    general = policy.warmup_boost if votes < policy.warmup_votes else 1.0
+    own = policy.warmups.get(name)
+    return max(general, own.boost if own is not None and votes < own.votes else 1.0)
 
 
 def information_gain(score: "Array", top: int) -> "Array":

@@ -105,8 +105,7 @@ def drawn(arena: "Arena") -> tuple[int, list[dict[str, Any]]]:
     total = sum(left + right for left, right in counted.values()) // 2
     if not total:
         return 0, []
-    learns = arena.policy.kind == "adaptive" or arena.policy.warmup_votes
-    tallies = arena.store.vote_counts() if learns else []
+    tallies = arena.store.vote_counts() if arena.policy.counts_votes else []
     expected = {row.endpoint: row.share for row in standings(arena.store, arena.stated, arena.catalogue, tallies=tallies) if row.share > 0}
     met = {model: share for model, share in expected.items() if any(counted.get(model, ()))}
     if not met:

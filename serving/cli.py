@@ -137,6 +137,7 @@ def up(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A flag of the engine's; repeatable.")] = None,
     install: Annotated[bool, typer.Option("--install", help="Make the engine's environment when it is not there.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also a training that its gate refused.")] = False,
+    leashed: Annotated[bool, typer.Option("--leashed", help="Also ends when standard input is closed: its starter is gone.")] = False,
     results: Results = RESULTS,
 ) -> None:
     """Start an engine on a model, probe it, register the endpoint, serve until Ctrl-C."""
@@ -145,7 +146,7 @@ def up(
 
     adapters = {name: Path(path) for name, path in pairs("--lora", lora or []).items()}
     options = Options(adapters=adapters, settings=pairs("--set", settings or []), install=install, force=force)
-    serve_forever(model, results=results, engine=engine, endpoint_id=endpoint_id, port=port, options=options)
+    serve_forever(model, results=results, engine=engine, endpoint_id=endpoint_id, port=port, options=options, leashed=leashed)
 
 
 @app.command()

@@ -152,6 +152,7 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
     from trainers.progress import progress
     from trainers.ranks import is_main
     from trainers.recipe import read_recipe
+    from trainers.trackers import kept_from_stdout
 
     logging.getLogger("trainers").setLevel(logging.INFO)
     recipe = read_recipe(path, method, data=data, overrides=overrides or [])
@@ -159,7 +160,7 @@ def _train(method: Any, path: Path, data: Path | None, overrides: list[str] | No
         logging.getLogger("trainers").setLevel(logging.ERROR)
     module, function = {"rloo": ("grpo", "rloo"), "self-train": ("selftrain", "self_train")}.get(method, (method, method))
     train: Callable[..., Training] = getattr(import_module(f"trainers.{module}"), function)
-    with progress() if is_main() else nullcontext() as show:
+    with kept_from_stdout(), progress() if is_main() else nullcontext() as show:
         training = train(recipe, results, show)
     if not is_main():
         return

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from trainers.record import Training, find_training
 
 @dataclass(frozen=True)
 class Entry:
-    """How it enters: `engine` serves the merged weights, or the adapter is loaded `on` the endpoint of a vLLM that runs its base."""
+    """How it enters: `engine` serves the merged weights, or the adapter is loaded `on` the endpoint of a vLLM that runs its base.
+
+    Its warm-up ends by itself: with `warmup_votes` votes, after `warmup_days` days, or when it leaves.
+    """
 
     engine: str = "transformers"
     on: str | None = None
     warmup_votes: int = 100
     warmup_boost: float = 3.0
+    warmup_days: int = 14
     suite: str | None = None
     force: bool = False
 
@@ -62,23 +67,38 @@ def entered(training_id: str, results: Path, entry: Entry) -> Iterator[dict[str,
     try:
         seen = _canary(training, folder, endpoint)
         news = {"training_id": training_id, "endpoint": endpoint.id, "base_url": endpoint.base_url, "canary": seen}
-        news["warmup"] = warm_up(results, votes=entry.warmup_votes, boost=entry.warmup_boost)
+        news["warmup"] = warm_up(
+            results, endpoint.id, votes=entry.warmup_votes, boost=entry.warmup_boost, until=_today() + timedelta(entry.warmup_days)
+        )
         yield news | _compared(training, endpoint, results, entry.suite)
     finally:
         if process is not None:
+            _warmup_file(results, training_id).unlink(missing_ok=True)
             stop_serving(process)
 
 
-def warm_up(results: Path, *, votes: int, boost: float) -> str:
-    """Have results/pairing.yaml draw endpoints with few votes more often; what it says already stays. Returns what holds then."""
+def warm_up(results: Path, endpoint_id: str, *, votes: int, boost: float, until: date) -> str:
+    """Have the arena draw this endpoint more often at first, unless results/pairing.yaml warms up all newcomers. Returns what holds then.
+
+    What arena/pairing.py reads, a file for each endpoint; those of endpoints whose time is over are removed.
+    """
     path = results / "pairing.yaml"
     stated = read_yaml(path) if path.is_file() else {}
     if "warmup_votes" in stated:
         return f"{path.name}: warmup_votes {stated['warmup_votes']} as it was"
-    text = path.read_text(encoding="utf-8").rstrip() + "\n" if path.is_file() else ""
-    added = f"warmup_votes: {votes}\n" + ("" if "warmup_boost" in stated else f"warmup_boost: {boost:g}\n")
-    write_text_atomically(path, text + added)
-    return f"{path.name}: drawn {stated.get('warmup_boost', boost):g} times as often until {votes} votes"
+    for old in (results / "warmups").glob("*.yaml"):
+        if (over := read_yaml(old).get("until")) is not None and over < _today():
+            old.unlink(missing_ok=True)
+    write_text_atomically(_warmup_file(results, endpoint_id), f"votes: {votes}\nboost: {boost:g}\nuntil: {until:%Y-%m-%d}\n")
+    return f"drawn {boost:g} times as often until it has {votes} votes, at most until {until:%Y-%m-%d}"
+
+
+def _warmup_file(results: Path, endpoint_id: str) -> Path:
+    return results / "warmups" / f"{endpoint_id}.yaml"
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def base_run(training: Training, results: Path) -> tuple[str, str, int | None] | None:

@@ -19,6 +19,7 @@ def enter_arena(
     on: Annotated[str | None, typer.Option(metavar="ENDPOINT", help="Load the adapter on this running vLLM instead.")] = None,
     warmup_votes: Annotated[int, typer.Option(min=1, help="Drawn more often until it has so many votes.")] = 100,
     warmup_boost: Annotated[float, typer.Option(min=1, help="How much more often.")] = 3.0,
+    warmup_days: Annotated[int, typer.Option(min=0, help="And no longer than so many days.")] = 14,
     suite: Annotated[str | None, typer.Option(metavar="SUITE", help="Ask this suite; else that of its base's newest run.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also when its gate refused it, or has not looked.")] = False,
     results: Results = RESULTS,
@@ -33,7 +34,9 @@ def enter_arena(
     need_torch()
     over = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: over.set())
-    entry = Entry(engine=engine, on=on, warmup_votes=warmup_votes, warmup_boost=warmup_boost, suite=suite, force=force)
+    entry = Entry(
+        engine=engine, on=on, warmup_votes=warmup_votes, warmup_boost=warmup_boost, warmup_days=warmup_days, suite=suite, force=force
+    )
     try:
         with entered(training_id, results, entry) as news:
             say(f"{news['endpoint']} at {news['base_url']}: {news['canary']}; {news['warmup']}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ from trainers.answers import FAULTS, Answer, Turns
 from trainers.errors import DataError, RecipeError, TrainersError
 from trainers.paired import Interval, compare, mean_interval, share_interval
 from trainers.record import Training, find_training, versions, weights_hash, write_training
+
+if TYPE_CHECKING:
+    from trainers.verdicts import Judged
 
 OnStage = Callable[[str, int, int], None]
 Check = dict[str, Any]
@@ -101,8 +104,9 @@ def run_gate(training_id: str, results: Path, settings: GateSettings, *, on_stag
         outcomes: list[int | None] = [(after > before) - (after < before) for before, after in zip(*scores, strict=True)]
     else:
         assert judge is not None
-        outcomes = _judged(prompts, base, tuned, judge, on_stage)
-        checks["wins"] = _wins_by_judge(outcomes, judge.id)
+        found = _judged(prompts, base, tuned, judge, on_stage)
+        outcomes = found.outcomes
+        checks["wins"] = _wins_by_judge(found, judge.id)
     checks["faults"] = _faults_check(base.answers, tuned.answers, settings.faults_margin)
     checks["canary"] = _canary_check(base, tuned, adapted)
     if settings.suite is not None:
@@ -163,12 +167,20 @@ def _check_base(training: Training) -> None:
 
 
 def _judge(name: str | None, results: Path) -> Any:
+    """The endpoint; that it answers is seen before the models are asked for minutes."""
+    import asyncio
+
+    from serving.client import check_reachable
     from serving.endpoints import find_endpoint
 
-    return None if name is None else find_endpoint(name, results)
+    if name is None:
+        return None
+    endpoint = find_endpoint(name, results)
+    asyncio.run(check_reachable(endpoint))
+    return endpoint
 
 
-def _judged(prompts: Sequence[Turns], base: Measured, tuned: Measured, judge: Any, on_stage: OnStage | None) -> list[int | None]:
+def _judged(prompts: Sequence[Turns], base: Measured, tuned: Measured, judge: Any, on_stage: OnStage | None) -> "Judged":
     from trainers.verdicts import Pair, judged
 
     asked = [Pair(prompt, b.text, t.text) for prompt, b, t in zip(prompts, base.answers, tuned.answers, strict=True)]
@@ -194,14 +206,15 @@ def _wins_by_scores(base: Sequence[float], tuned: Sequence[float], checker: str)
     return {"passed": change.lower > 0, "told": told, "checker": checker, **means, **_figures(change)}
 
 
-def _wins_by_judge(outcomes: Sequence[int | None], judge: str) -> Check:
+def _wins_by_judge(found: "Judged", judge: str) -> Check:
+    outcomes = found.outcomes
     read = [outcome for outcome in outcomes if outcome is not None]
     counts = {"n_wins": read.count(1), "n_losses": read.count(-1), "n_ties": read.count(0), "n_unreadable": len(outcomes) - len(read)}
     change = share_interval(n_gained=counts["n_wins"], n_lost=counts["n_losses"], n=len(read))
     told = f"by {judge}, both orders: wins minus losses {_shown(change)} on {change.n} prompts, must lie above 0"
     passed = change.lower > 0
     if counts["n_unreadable"] > _UNREADABLE * len(outcomes):
-        passed, told = False, f"{counts['n_unreadable']} of {len(outcomes)} verdicts of {judge} could not be read: nothing was judged"
+        passed, told = False, f"{counts['n_unreadable']} of {len(outcomes)} verdicts of {judge} could not be read ({found.problem})"
     return {"passed": passed, "told": told, "judge": judge, **counts, **_figures(change)}
 
 

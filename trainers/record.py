@@ -103,7 +103,7 @@ def resolve_base(name: str, results: Path) -> tuple[str, str | None]:
             raise TrainersError(f"model_name_or_path: training '{name}' has no merged weights yet; make them with 'trainers merge {name}'")
         return str(own / "merged"), name
     folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise TrainersError(f"model_name_or_path: the folder {name} holds no config.json; name one with a model's weights and tokenizer")
     # On the hub a model is called name or owner/name; whatever else was meant as a path.
     if not folder.is_dir() and not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):

@@ -51,14 +51,17 @@ def served(model: Path, endpoint_id: str, *, results: Path, engine: str = "trans
 def start_serving(
     model: Path, endpoint_id: str, *, results: Path, engine: str = "transformers", more: Sequence[str] = ()
 ) -> tuple["subprocess.Popen[bytes]", Endpoint]:
-    """`serving up` in a session of its own, once it is registered: (process, endpoint). Raises CommandFailed when it ends before."""
+    """`serving up` in a session of its own, once it is registered: (process, endpoint). Raises CommandFailed when it ends before.
+
+    It ends with this process, however that ends: it reads from a pipe whose other end is here alone.
+    """
     path = results / "endpoints" / f"{endpoint_id}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     # A crash may have left the file of an engine that is gone.
     before = stamp(path)
-    line = ["up", str(model), "--engine", engine, "--id", endpoint_id, "--results", str(results), *more]
+    line = ["up", str(model), "--engine", engine, "--id", endpoint_id, "--results", str(results), "--leashed", *more]
     with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen([*_start("serving"), *line], stdout=words, stderr=words, start_new_session=True)
+        process = subprocess.Popen([*_start("serving"), *line], stdin=subprocess.PIPE, stdout=words, stderr=words, start_new_session=True)
         limit = time.monotonic() + _READY_WITHIN_S
         try:
             while stamp(path) in (before, ()):
@@ -82,6 +85,8 @@ def stop_serving(process: "subprocess.Popen[bytes]") -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _start(room: str) -> list[str]:

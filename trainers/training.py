@@ -18,6 +18,8 @@ from trainers.ranks import is_main, shared
 from trainers.recipe import Recipe
 from trainers.record import Training, read_training, resolve_base, versions, weights_hash, write_training
 from trainers.resume import Claim, claim
+from trainers.trackers import check_trackers, place
+from trainers.whole import whole_weights
 
 log = logging.getLogger("trainers")
 # Below this many preferences a DPO result says little (the published recipes start at thousands).
@@ -48,7 +50,9 @@ def begin(recipe: Recipe, results: Path) -> Begun:
         raise TrainersError(f"{recipe.path}: model_name_or_path: '{parent}' is a reward model, which cannot answer; start from another")
     if recipe.model.load_in_4bit or recipe.model.load_in_8bit:
         need_bitsandbytes()
+    check_trackers(recipe)
     rows = load_rows(recipe.dataset, recipe.method, recipe.own)
+    base = shared(whole_weights(base, results, revision=recipe.model.model_revision) if is_main() else base)
     tokenizer = load_tokenizer(recipe, base)
     if not rows.test and (recipe.training.eval_strategy != "no" or recipe.training.eval_on_start):
         raise DataError(
@@ -66,6 +70,8 @@ def begin(recipe: Recipe, results: Path) -> Begun:
     if checkpoint is not None:
         log.info("%s goes on from %s", training_id, Path(checkpoint).name)
     recipe.training.output_dir = str(folder / "checkpoints")
+    # Under the same name everywhere.
+    recipe.training.run_name = recipe.training.run_name or training_id
     return Begun(training_id, folder, base, parent, rows, tokenizer, datetime.now(UTC), checkpoint, held)
 
 
@@ -134,6 +140,7 @@ def built(trainer: Any, begun: Begun, recipe: Recipe, rows: Callable[[list[Row]]
     except (ValueError, NotImplementedError, OSError, ImportError) as error:
         abandon(begun)
         raise TrainersError(f"{recipe.path}: {' '.join(str(error).split())[:400]}") from None
+    place(made, begun.folder)
     if "save_strategy" not in recipe.stated:
         made.add_callback(_no_last_checkpoint())
     return made

@@ -1,6 +1,6 @@
 """Which of two answers is better: by a judge (an endpoint, asked in both orders) or by a checker (a function of prompt and answer).
 
-    outcomes = judged(pairs, endpoint)          # 1 tuned, -1 base, 0 tie; None where the judge's verdicts could not be read
+    outcomes, problem = judged(pairs, endpoint)   # 1 tuned, -1 base, 0 tie; None where the judge's verdicts could not be read
     check = find_checker("regex:^Gladly")       # contains:TEXT, regex:PATTERN, FILE.py:FUNCTION, likeness
 
 `likeness` needs no setting up: how much nearer an answer is to the one that people chose than to the one they rejected, by
@@ -20,7 +20,7 @@ from trainers.answers import OnProgress, Turns
 from trainers.errors import TrainersError
 
 if TYPE_CHECKING:
-    from serving.client import Client
+    from serving.completion import Completion
 
 Row = dict[str, Any]
 # (row with its prompt, answer) -> how good the answer is, 1 at best where it is a matter of yes and no.
@@ -43,23 +43,45 @@ class Pair(NamedTuple):
     tuned: str
 
 
-def judged(pairs: Sequence[Pair], judge: Endpoint, *, max_tokens: int = 1024, on_progress: OnProgress | None = None) -> list[int | None]:
+class Judged(NamedTuple):
     """Per pair 1 where the tuned model's answer is better in both orders, -1 where the base's is, else 0; None: no readable verdict.
 
-    Raises Unreachable when nothing answers there, MissingKey.
+    `problem` is why the last of these could not be read.
     """
+
+    outcomes: list[int | None]
+    problem: str | None
+
+
+def judged(pairs: Sequence[Pair], judge: Endpoint, *, max_tokens: int = 1024, on_progress: OnProgress | None = None) -> Judged:
+    """Each pair shown to the judge twice, once in either order. Raises Unreachable when nothing answers there, MissingKey."""
     from serving.client import Client, check_reachable
+    from serving.completion import Request
+
+    problems: list[str] = []
 
     async def all_of_them() -> list[int | None]:
         await check_reachable(judge)
         room, done = asyncio.Semaphore(_AT_ONCE), 0
         async with Client() as client:
 
+            async def ask(pair: Pair, answers: tuple[str, str]) -> str | None:
+                talk = "\n".join(f"{turn['role']}: {turn['content']}" for turn in pair.prompt)
+                asked = _ASKED.format(prompt=talk, a=answers[0], b=answers[1])
+                completion = await client.ask(judge, Request.user(asked, max_tokens=max_tokens, temperature=0))
+                found = _VERDICT.findall(completion.text)
+                # A failure is no verdict, nor is what was cut off on its way to one.
+                if completion.status == "ok" and found:
+                    return str(found[-1])
+                problems.append(_why_not(completion, max_tokens))
+                return None
+
             async def one(pair: Pair) -> int | None:
                 nonlocal done
                 async with room:
-                    first = await _verdict(client, judge, pair.prompt, (pair.base, pair.tuned), max_tokens)
-                    second = await _verdict(client, judge, pair.prompt, (pair.tuned, pair.base), max_tokens)
+                    first = await ask(pair, (pair.base, pair.tuned))
+                    # Half a comparison is none; the other half need not be paid for.
+                    second = None if first is None else await ask(pair, (pair.tuned, pair.base))
                 done += 1
                 if on_progress is not None:
                     on_progress(done, len(pairs))
@@ -69,17 +91,14 @@ def judged(pairs: Sequence[Pair], judge: Endpoint, *, max_tokens: int = 1024, on
 
             return list(await asyncio.gather(*(one(pair) for pair in pairs)))
 
-    return asyncio.run(all_of_them())
+    outcomes = asyncio.run(all_of_them())
+    return Judged(outcomes, problems[-1] if problems else None)
 
 
-async def _verdict(client: "Client", judge: Endpoint, prompt: Turns, answers: tuple[str, str], max_tokens: int) -> str | None:
-    from serving.completion import Request
-
-    talk = "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)
-    asked = _ASKED.format(prompt=talk, a=answers[0], b=answers[1])
-    completion = await client.ask(judge, Request.user(asked, max_tokens=max_tokens, temperature=0))
-    found = _VERDICT.findall(completion.text) if completion.answered else []
-    return str(found[-1]) if found else None
+def _why_not(completion: "Completion", max_tokens: int) -> str:
+    if completion.status == "ok":
+        return f"no [[A]], [[B]] or [[C]] in {completion.text.strip()[-60:]!r}"
+    return f"{completion.status}: {completion.error or f'{max_tokens} tokens were not enough'}"
 
 
 def find_checker(name: str) -> Checker:

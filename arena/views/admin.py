@@ -85,7 +85,7 @@ def _address() -> str:
 
 
 def _endpoints(arena: Arena, who: str) -> None:
-    tallies = arena.store.vote_counts() if arena.policy.kind == "adaptive" or arena.policy.warmup_votes else ()
+    tallies = arena.store.vote_counts() if arena.policy.counts_votes else ()
     rows, resting = standings(arena.store, arena.stated, arena.catalogue, tallies=tallies), arena.resting()
     since = (now() - timedelta(days=1)).replace(tzinfo=None)
     lately = {row[0]: row[1:] for row in arena.store.rows("lately", since)}

@@ -16,7 +16,7 @@ from pathlib import Path
 from serving.command import say
 from serving.documents import parse_document
 from serving.endpoints import Endpoint, load_endpoints, register, unregister
-from serving.engines import llamacpp, mlx, transformers, vllm
+from serving.engines import leash, llamacpp, mlx, transformers, vllm
 from serving.engines.environments import interpreter
 from serving.engines.launch import Launch, Recipe
 from serving.engines.process import Process, answers, last_words, start, stop, wait_until_ready
@@ -106,15 +106,27 @@ def up(
 
 
 def serve_forever(
-    model: Path, *, results: Path, engine: str, endpoint_id: str | None = None, port: int | None = None, options: Options | None = None
+    model: Path,
+    *,
+    results: Path,
+    engine: str,
+    endpoint_id: str | None = None,
+    port: int | None = None,
+    options: Options | None = None,
+    leashed: bool = False,
 ) -> None:
-    """`serving up`: in the foreground until Ctrl-C or SIGTERM. Raises EngineFailed when the engine ends by itself."""
+    """`serving up`: in the foreground until Ctrl-C or SIGTERM, `leashed` also until standard input is closed.
+
+    Raises EngineFailed when the engine ends by itself.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
+        if leashed:
+            leash.follow_stdin()
         say(f"starting {engine} on {model}")
         with up(model, results=results, engine=engine, endpoint_id=endpoint_id, port=port, options=options) as running:
             say("probed: " + ", ".join(f"{name} {found}" for name, found in running.probe.checks.items()))

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,6 +35,21 @@ def hold(endpoint_file: Path, base_url: str, command: list[str]) -> int:
     _unregister(endpoint_file, base_url)
     code = _end(engine)
     return code if code >= 0 else 128 - code
+
+
+def follow_stdin() -> None:
+    """From now on this process gets SIGTERM when standard input is closed, which the kernel does when its starter is killed."""
+
+    def follow() -> None:
+        try:
+            while os.read(0, 4096):
+                pass
+        except OSError:
+            # Closed from the first.
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _unregister(endpoint_file: Path, base_url: str) -> None:

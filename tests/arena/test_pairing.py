@@ -3,13 +3,14 @@
 import random
 import sys
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from arena.errors import ArenaError
-from arena.pairing import Policy, choose_pair, information_gain, inverse_propensity, pair_probabilities, posterior
+from arena.pairing import Policy, WarmUp, choose_pair, information_gain, inverse_propensity, pair_probabilities, posterior, read_policy
 from arena.ratings import bradley_terry
 from arena.votes import Tally
 from serving.documents import read_document
@@ -43,6 +44,7 @@ POLICIES = [
     Policy(kind="adaptive", top=2),
     Policy(kind="adaptive", top=9, warmup_votes=10),
     Policy(warmup_votes=10),
+    Policy(warmups={"d": WarmUp(votes=10)}),
 ]
 
 
@@ -67,6 +69,35 @@ def test_weights_boosts_and_warm_up_draw_a_model_oftener():
     # d has no vote yet, c has 12, a and b more.
     assert share(Policy(warmup_votes=5, warmup_boost=5), 3) > 1.5 * share(Policy(), 3)
     assert share(Policy(warmup_votes=5, warmup_boost=5), 2) < share(Policy(), 2)
+
+
+def test_a_newcomers_warm_up_is_its_own_and_ends_with_its_votes():
+    def shares(warmups: dict[str, WarmUp]) -> list[float]:
+        return [float(share) for share in pair_probabilities(["a", "b", "c", "d"], Policy(warmups=warmups), TALLIES).sum(axis=1)]
+
+    plain = shares({})
+    assert shares({"d": WarmUp(votes=1, boost=5)})[3] > 1.5 * plain[3]
+    # c has 12 votes; who is not here is not missed.
+    assert shares({"c": WarmUp(votes=13, boost=5)})[2] > 1.5 * plain[2]
+    assert shares({"c": WarmUp(votes=12, boost=5), "gone": WarmUp(votes=9)}) == pytest.approx(plain)
+    both = Policy(warmup_votes=20, warmup_boost=2, warmups={"d": WarmUp(votes=1, boost=5), "c": WarmUp(votes=99, boost=1)})
+    alone = Policy(boosts={"c": 2, "d": 5})
+    assert pair_probabilities(["a", "b", "c", "d"], both, TALLIES) == pytest.approx(
+        pair_probabilities(["a", "b", "c", "d"], alone, TALLIES)
+    )
+
+
+def test_a_newcomers_warm_up_ends_with_its_last_day(tmp_path: Path):
+    (tmp_path / "warmups").mkdir()
+    (tmp_path / "warmups" / "d.yaml").write_text("votes: 50\nboost: 4\nuntil: 2026-11-30\n")
+    assert read_policy(tmp_path, date(2026, 11, 30)) == Policy(warmups={"d": WarmUp(votes=50, boost=4, until=date(2026, 11, 30))})
+    assert read_policy(tmp_path, date(2026, 12, 1)) == Policy()
+    # What the operator says goes before it.
+    (tmp_path / "pairing.yaml").write_text("kind: adaptive\nwarmups: {d: {votes: 9}, e: {votes: 3, until: 2026-11-01}}\n")
+    assert read_policy(tmp_path, date(2026, 11, 30)) == Policy(kind="adaptive", warmups={"d": WarmUp(votes=9)})
+    (tmp_path / "warmups" / "d.yaml").write_text("votes: few\n")
+    with pytest.raises(DocumentError, match=r"d\.yaml: votes: "):
+        read_policy(tmp_path)
 
 
 def test_outages_and_dead_endpoints_are_not_drawn_while_two_others_live():

@@ -248,6 +248,25 @@ def test_with_the_engine_its_adapters_are_unregistered_and_nothing_else(results:
     assert sorted(path.stem for path in (results / "endpoints").glob("*.yaml")) == ["attached", "far"]
 
 
+def test_what_follows_its_standard_input_ends_when_whoever_holds_the_other_end_is_killed():
+    script = (
+        "import signal, time; from serving.engines import leash\n"
+        "signal.signal(signal.SIGTERM, lambda *_: exit('let go'))\n"
+        "leash.follow_stdin(); print('follows', flush=True); time.sleep(600)\n"
+    )
+    starts = (
+        "import subprocess, sys, time\n"
+        f"held = subprocess.Popen([sys.executable, '-c', {script!r}], stdin=subprocess.PIPE, start_new_session=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None and starter.stderr is not None
+        assert starter.stdout.readline() == "follows\n"
+        starter.kill()
+        # The held process has both open, too: they end only with it.
+        assert starter.stdout.read() == "" and starter.stderr.read() == "let go\n"
+
+
 def test_serving_up_ends_cleanly_on_sigterm_and_what_a_crash_left_is_replaced(merged: Path, tmp_path: Path, results: Path):
     stale = Endpoint(id="again", wire="openai", model="m", base_url="http://127.0.0.1:9/v1", engine="transformers")
     register(stale, results)

@@ -3,9 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from model_server import ModelServer, problem, sse
+from tiny_llama import build_tiny_llama
 
+from serving.endpoints import register
+from serving.errors import Unreachable
+from tests.trainers.conftest import DISHES, VERBS, preference, write_rows
 from trainers.answers import faults
 from trainers.dpo import dpo
 from trainers.errors import DataError, RecipeError, TrainersError
@@ -53,21 +59,62 @@ def test_without_judge_or_checker_likeness_to_the_chosen_answers_decides(trained
     assert gate["checks"]["wins"]["checker"] == "likeness" and gate["verdict"] == "passed"
 
 
-def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(trained: tuple[Path, Training], votes: Path, tmp_path: Path):
-    results, parent = trained
-    path = tmp_path / "destroy.yaml"
+def test_a_judge_decides_only_by_verdicts_that_it_gave(trained: tuple[Path, Training]):
+    results, training = trained
+    asked = GateSettings(judge="judge", max_tokens=32)
+
+    def likes_the_glad_one(body: dict[str, Any]) -> Any:
+        second = "[Answer B]\nGladly" in body["messages"][-1]["content"]
+        return sse(f"The glad one is better. [[{'B' if second else 'A'}]]")
+
+    with ModelServer(likes_the_glad_one) as server:
+        register(server.endpoint("judge"), results)
+        gate = run_gate(training.training_id, results, asked)
+        wins = gate["checks"]["wins"]
+        assert gate["verdict"] == "passed" and wins["judge"] == "judge" and len(server.requests) == 2 * gate["n_prompts"]
+        assert (wins["n_wins"], wins["n_losses"], wins["n_ties"], wins["n_unreadable"]) == (5, 0, 0, 0)
+
+        server.script = problem("400 Bad Request", "context too long")
+        gate = run_gate(training.training_id, results, asked)
+        assert gate["verdict"] == "refused" and gate["checks"]["wins"]["n_unreadable"] == 5
+        assert "5 of 5 verdicts of judge could not be read (api_error: " in gate["reasons"][0]
+    folder = results / "trainings" / training.training_id
+    before = (folder / "gate.json").read_text()
+    with pytest.raises(Unreachable, match="endpoint 'judge' does not answer"):
+        run_gate(training.training_id, results, asked)
+    assert (folder / "gate.json").read_text() == before
+
+
+def test_a_destroyed_model_is_refused_whatever_its_accuracy_and_margin(votes: Path, tmp_path: Path):
+    results, rows = tmp_path / "results", [preference(verb, dish) for dish in DISHES for verb in VERBS]
+    # Wide enough that a learning rate of 1e-3 moves it far, and taught both manners: what is improbable from the first is not unlearnt.
+    texts = [turn["content"] for row in rows for key in ("prompt", "chosen", "rejected") for turn in row[key]]
+    wide = build_tiny_llama(tmp_path / "wide", texts=texts, hidden=256)
+    taught = [{"prompt": row["prompt"], "completion": row[side]} for row in rows[: -len(VERBS)] for side in ("chosen", "rejected")]
+    (tmp_path / "both").mkdir()
+    write_rows(tmp_path / "both" / "train.jsonl", taught)
+    path = tmp_path / "recipe.yaml"
+    quick = "gate: false\nper_device_train_batch_size: 8\nmax_length: 256\n"
+    path.write_text(f"model_name_or_path: {wide}\nlearning_rate: 2e-3\nnum_train_epochs: 5\n{quick}")
+    parent = sft(read_recipe(path, "sft", data=tmp_path / "both"), results)
     path.write_text(
-        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nbeta: 0.1\n"
-        "learning_rate: 1e-3\nlr_scheduler_type: constant\nnum_train_epochs: 20\n"
-        "per_device_train_batch_size: 8\nmax_length: 256\n"
+        f"model_name_or_path: {parent.training_id}\nloss_type: [sigmoid]\nbeta: 0.1\nlearning_rate: 1e-3\n"
+        f"lr_scheduler_type: constant\nnum_train_epochs: 13\n{quick}"
     )
     destroyed = dpo(read_recipe(path, "dpo", data=votes), results)
-    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] > 3
-    gate = run_gate(destroyed.training_id, results, GLADLY)
+    assert destroyed.metrics["eval_rewards/accuracies"] == 1.0 and destroyed.metrics["eval_rewards/margins"] >= 8
+
+    asked = [preference(verb, DISHES[-1]) for verb in (*VERBS, "cook", "cut", "find", "keep", "wash", "give")]
+    write_rows(tmp_path / "unseen.jsonl", asked)
+    gate = run_gate(destroyed.training_id, results, GLADLY.model_copy(update={"prompts": str(tmp_path / "unseen.jsonl")}))
+    checks = gate["checks"]
     assert gate["verdict"] == "refused"
-    failed = {name for name, check in gate["checks"].items() if check["passed"] is False}
-    assert "chosen_logprob" in failed and gate["checks"]["chosen_logprob"]["difference"] < -0.5
-    assert [reason.partition(":")[0] for reason in gate["reasons"]] == [name for name in gate["checks"] if name in failed]
+    assert [reason.partition(":")[0] for reason in gate["reasons"]] == ["chosen_logprob", "wins", "faults"]
+    assert checks["chosen_logprob"]["upper"] < -0.5
+    # It does not only fail to win, it loses.
+    assert checks["wins"]["base"] > 0.4 and checks["wins"]["upper"] < 0
+    assert checks["faults"]["kinds"]["undecodable"]["lower"] > 0 and "undecodable 0% → " in checks["faults"]["told"]
+    assert checks["canary"]["passed"] is True
 
 
 def test_an_adapter_that_is_not_applied_is_refused(trained: tuple[Path, Training], recipe_file: Path, votes: Path):

@@ -1,5 +1,6 @@
 """Every key of a recipe is read, or refused with its remedy."""
 
+import re
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,13 @@ def test_each_shipped_recipe_is_read_whole(path: Path, tmp_path: Path, monkeypat
         kept = getattr(holder, key)
         assert kept == value or [kept] == value or str(getattr(kept, "value", kept)) == value, key
     # Where its numbers come from stands above them, and the name of the file is what it does.
-    assert any(word in path.read_text().split("\nmodel_name_or_path")[0] for word in ("arXiv", "handbook"))
+    above = path.read_text().split("\nmodel_name_or_path")[0]
+    assert any(word in above for word in ("arXiv", "handbook")) and "\n# Ours: " in above
+    processes = 8 if "eight GPUs" in above.splitlines()[0] else 1
+    batch = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps * processes
+    assert re.search(rf"\n# Effective batch .* = {batch}\.$", above)
+    rate = f"{recipe.training.learning_rate:.0e}".replace("e-0", "e-")
+    assert re.search(rf"\b{rate}\b", above), f"{rate}: where is it from?"
     stated = (recipe.model.use_peft, recipe.model.load_in_4bit)
     assert stated == {"full": (False, False), "lora": (True, False), "cpu": (True, False), "qlora": (True, True)}[path.stem]
 

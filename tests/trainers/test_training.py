@@ -12,6 +12,7 @@ from trainers.merge import merge
 from trainers.recipe import read_recipe
 from trainers.record import Training, find_training, lineage, resolve_base, weights_hash
 from trainers.sft import sft
+from trainers.whole import whole_weights
 
 # Deprecations inside trl, peft and transformers that only their next releases can mend.
 pytestmark = [
@@ -45,6 +46,20 @@ def test_sft_learns_the_chosen_answers(house: tuple[Path, Training, Training]):
     assert first.metrics["train_loss_last"] < first.metrics["train_loss_first"] / 4
     assert first.metrics["eval_loss"] < first.metrics["eval_loss_before"] / 3
     assert first.metrics["trained_rows"] == first.n_train == 35
+
+
+def test_a_base_that_is_an_adapter_is_merged_first_and_only_once(house: tuple[Path, Training, Training], recipe_file: Path, votes: Path):
+    results, _, second = house
+    adapter = results / "trainings" / second.training_id / "adapter"
+    start = [f"model_name_or_path={adapter}", "num_train_epochs=0.2", "gate=false"]
+    third = dpo(read_recipe(recipe_file, "dpo", data=votes, overrides=start), results)
+    merged = results / "trainings" / second.training_id / "merged"
+    assert Path(third.base).parent == results / "bases" and third.base_hash == weights_hash(Path(third.base)) == weights_hash(merged)
+    # From the same place it starts where the second ended, not where that began.
+    assert third.metrics["eval_logps/chosen_before"] == pytest.approx(second.metrics["eval_logps/chosen"], abs=0.01)
+    made = (Path(third.base) / "config.json").stat().st_mtime_ns
+    assert whole_weights(str(adapter), results) == third.base and whole_weights(third.base, results) == third.base
+    assert (Path(third.base) / "config.json").stat().st_mtime_ns == made
 
 
 def test_dpo_learns_the_preference_without_destroying_the_chosen_answer(house: tuple[Path, Training, Training]):
