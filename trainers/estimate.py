@@ -106,7 +106,8 @@ def _weights(recipe: Recipe, model: Any, n_base: int, wide: int) -> int:
     if not (recipe.model.load_in_4bit or recipe.model.load_in_8bit):
         return n_base * wide
     inner = model.get_base_model() if recipe.model.use_peft else model
-    small: int = sum(weight.numel() for name, weight in inner.get_decoder().layers.named_parameters() if weight.ndim > 1 and "lora_" not in name)
+    in_layers = inner.get_decoder().layers.named_parameters()
+    small: int = sum(weight.numel() for name, weight in in_layers if weight.ndim > 1 and "lora_" not in name)
     four = _FOUR_BIT_TWICE if recipe.model.use_bnb_nested_quant else _FOUR_BIT
     return round(small * (four if recipe.model.load_in_4bit else _EIGHT_BIT)) + (n_base - small) * wide
 
