@@ -171,7 +171,9 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
     """`concurrency` streams, each asking `rounds` times one after another, begun evenly over the `spread_s` that one answer takes."""
     count, rounds = job["concurrency"], job["rounds"]
     async with CLIENTS[job["client"]](job) as (ask, read):
-        await asyncio.gather(*(ask(f"warm-{number}") for number in range(count)))
+        for answer in await asyncio.gather(*(ask(f"warm-{number}") for number in range(count))):
+            # What a client loads at its first answer is its start, and no token's.
+            read(answer)
         _no_collections()
 
         async def stream(number: int) -> tuple[list[tuple[str, Any]], float]:
@@ -192,7 +194,8 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
 async def rate(job: dict[str, Any]) -> dict[str, Any]:
     """One-token requests from `concurrency` loops for `seconds`; reading the answers is part of the time."""
     async with CLIENTS[job["client"]](job) as (ask, read):
-        await asyncio.gather(*(ask("") for _ in range(job["concurrency"])))
+        for answer in await asyncio.gather(*(ask("") for _ in range(job["concurrency"]))):
+            read(answer)
         _no_collections()
         answers: list[Any] = []
         began_ns = _now()

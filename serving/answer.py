@@ -23,12 +23,13 @@ class SSEReader:
         self._data: list[bytes] = []
         self._carriage_return = False
         self._at_start = True
-        self.between = False
+        self.between = True
 
     def feed(self, body: bytes) -> list[bytes]:
         """The data of every event that these bytes complete; events without data are none."""
         if self.between and body[:6] == b"data: " and body[-2:] == b"\n\n" and body.count(b"\n") == 2 and b"\r" not in body:
             # What nearly every piece of a stream is, one whole event: worth not taking apart.
+            self._at_start = False
             return [body[6:-2]]
         self.between = False
         if self._carriage_return:
@@ -60,7 +61,7 @@ class SSEReader:
 
     def close(self) -> list[bytes]:
         """The event that the end of the body completes (some servers leave out the last blank line)."""
-        return self.feed(b"\n\n")
+        return [] if self.between else self.feed(b"\n\n")
 
 
 @dataclass(slots=True)

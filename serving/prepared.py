@@ -4,6 +4,7 @@ prepared = prepare(endpoint, Request.user("Why is the sky blue?"))
 """
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from serving.completion import Request
@@ -39,34 +40,44 @@ def prepare_call(endpoint: Endpoint, request: Request, *, path: str, body: bytes
     if key is not None and not (key.isascii() and key.isprintable()):
         raise Unreachable(f"endpoint '{endpoint.id}': the key in {endpoint.api_key_env} holds characters that no header can carry")
     address = address_of(endpoint)
-    parts = urlsplit(endpoint.base_url or "")
-    target = quote(parts.path.rstrip("/") + path, safe="/%:=&~+!$,;'@()*") + (f"?{parts.query}" if parts.query else "")
     proxy_key = address.via.authorization if address.via is not None else None
+    lines = HEADERS[endpoint.wire](key)
+    if proxy_key is not None and not address.tls:
+        lines.append(f"Proxy-Authorization: {proxy_key}")
+    head = _head(method, endpoint.base_url or "", path, address, tuple(lines))
+    secrets = tuple(secret for secret in (key, proxy_key and proxy_key.removeprefix("Basic ")) if secret)
+    return Prepared(endpoint, request, address, b"%s%d\r\n\r\n%s" % (head, len(body), body), secrets)
+
+
+@lru_cache(maxsize=256)
+def _head(method: str, base_url: str, path: str, address: Address, lines: tuple[str, ...]) -> bytes:
+    """The head of a request as far as it is the same for all of an endpoint's: up to the length of the body."""
+    parts = urlsplit(base_url)
+    target = quote(parts.path.rstrip("/") + path, safe="/%:=&~+!$,;'@()*") + (f"?{parts.query}" if parts.query else "")
     if address.via is not None and not address.tls:
         # Without TLS the proxy reads the request itself and must be told the whole address (RFC 9112, 3.2.2).
         target = f"http://{address.host_header}{target}"
-    lines = [
+    lines = (
         f"{method} {target} HTTP/1.1",
         f"Host: {address.host_header}",
         "User-Agent: bakeoff",
         "Content-Type: application/json",
         "Accept: text/event-stream, application/json",
         "Accept-Encoding: identity",
-        f"Content-Length: {len(body)}",
-        *HEADERS[endpoint.wire](key),
-    ]
-    if proxy_key is not None and not address.tls:
-        lines.append(f"Proxy-Authorization: {proxy_key}")
-    head = "\r\n".join([*lines, "", ""]).encode("ascii", "replace")
-    secrets = tuple(secret for secret in (key, proxy_key and proxy_key.removeprefix("Basic ")) if secret)
-    return Prepared(endpoint, request, address, head + body, secrets)
+        *lines,
+        "Content-Length: ",
+    )
+    return "\r\n".join(lines).encode("ascii", "replace")
 
 
 def address_of(endpoint: Endpoint) -> Address:
     """Where the endpoint's server is, and through which proxy. Raises Unreachable."""
     try:
-        address = Address.of(endpoint.base_url or "")
+        address = _address(endpoint.base_url or "")
     except ValueError as error:
         raise Unreachable(f"endpoint '{endpoint.id}': base_url: {error}") from None
     via = proxy_for(address.host, address.port, tls=address.tls)
     return address if via is None else replace(address, via=via)
+
+
+_address = lru_cache(maxsize=256)(Address.of)

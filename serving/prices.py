@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from serving.completion import Usage
 from serving.endpoints import Endpoint, Price
+from serving.proxies import is_loopback
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, PriceCalculation
@@ -176,6 +178,9 @@ def _over_the_list(listed: Rates, price: Price, batch: bool) -> Rates:
 @lru_cache(maxsize=4096)
 def _listed(base_url: str, model: str, at: datetime, batch: bool) -> Rates | None:
     """genai-prices' rates at this minute (the finest grain of its times of day); None for a provider, model or batch it does not know."""
+    if is_loopback(urlsplit(base_url).hostname or ""):
+        # Nobody lists it, and to read the whole list takes a tenth of a second.
+        return None
     from genai_prices import Usage as NoTokens
     from genai_prices import calc_price
 

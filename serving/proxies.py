@@ -10,6 +10,7 @@ import base64
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from serving.errors import Unreachable
@@ -27,8 +28,10 @@ class Proxy:
 def proxy_for(host: str, port: int, *, tls: bool) -> Proxy | None:
     """The proxy to a server, or None for a direct way. Raises Unreachable for a proxy that cannot be used, without its credentials."""
     name = "HTTPS_PROXY" if tls else "HTTP_PROXY"
+    if is_loopback(host):
+        return None
     url = _variable(name)
-    if not url or _is_loopback(host) or _excluded(host, port, _variable("NO_PROXY")):
+    if not url or _excluded(host, port, _variable("NO_PROXY")):
         return None
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -48,7 +51,9 @@ def _variable(name: str) -> str:
     return (os.environ.get(name.lower()) or os.environ.get(name) or "").strip()
 
 
-def _is_loopback(host: str) -> bool:
+@lru_cache(maxsize=1024)
+def is_loopback(host: str) -> bool:
+    """Whether this is the machine itself."""
     address = _address(host)
     return address.is_loopback if address is not None else host.lower().rstrip(".") in ("localhost", "localhost.localdomain")
 

@@ -3,10 +3,12 @@
 completion = completion_of(prepared, exchange, started_at)
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal
+
+from pydantic_core import from_json
 
 from serving.answer import Answer, SSEReader, error_text
 from serving.completion import ANSWERED, Completion, Status, Usage
@@ -21,10 +23,14 @@ from serving.wires import EVENT, FRAME
 _KEY_LENGTH = 20
 # So many events of a stream may differ in more than their text before they are no longer searched for what they share.
 _FRAMES = 3
+_UNKNOWN = Usage()
+# So many tokens at most are read in one go.
+_RUN = 256
+_bytes_of = itemgetter(1)
 
 
 class Reader:
-    """Reads one exchange into an Answer, as far as it has come."""
+    """Reads one exchange into an Answer, as far as it has come. `silent`: (seconds, data) of every event that was no token."""
 
     def __init__(self, wire: str, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -36,42 +42,67 @@ class Reader:
         self._frame_of = FRAME.get(wire)
         self._frame: tuple[bytes, bytes] | None = None
         self._frames = 0
+        self._run = _RUN // 8
+        self.silent: list[tuple[float, bytes]] = []
 
     @property
     def streams(self) -> bool:
         """Whether the response is a stream of events; a server that does not say is believed to stream."""
         return b"text/event-stream" in self.exchange.headers.get(b"content-type", b"text/event-stream").lower()
 
-    def read(self) -> Iterator[str]:
-        """The text of each event that was not read before."""
+    def read(self) -> list[str]:
+        """The texts of the events that were not read before."""
         exchange, answer = self.exchange, self.answer
+        known = len(answer.text)
         if not 200 <= exchange.status < 300:
-            return
-        if self.streams:
-            sent_ns, event, events = exchange.sent_ns, self._event, self._events
-            for at_ns, piece in exchange.body[self._taken :]:
-                self._taken += 1
-                at_s = (at_ns - sent_ns) / 1e9
-                if self._frame is not None and events.between and (text := _framed(piece, *self._frame)):
-                    answer.text.append(text)
-                    answer.chunk_times_s.append(at_s)
-                    yield text
-                    continue
-                for data in events.feed(piece):
-                    if text := event(answer, data, at_s):
-                        self._learn(piece, data)
-                        yield text
+            return []
+        streams = self.streams
+        if streams:
+            self._read_events()
         if exchange.complete and not self._closed:
             self._closed = True
             at_s = (exchange.ended_ns - exchange.sent_ns) / 1e9
-            if self.streams:
+            if streams:
                 for data in self._events.close():
-                    if text := self._event(answer, data, at_s):
-                        yield text
-            elif text := self._event(answer, b"".join(piece for _, piece in exchange.body), at_s):
+                    self._event(answer, data, at_s)
+            elif self._event(answer, b"".join(piece for _, piece in exchange.body), at_s):
                 # One document: its text has a latency but no first token of its own.
                 answer.chunk_times_s.clear()
-                yield text
+        return answer.text[known:]
+
+    def _read_events(self) -> None:
+        answer, body, sent_ns, events = self.answer, self.exchange.body, self.exchange.sent_ns, self._events
+        times = answer.chunk_times_s
+        while (first := self._taken) < len(body):
+            at_ns, piece = body[first]
+            if self._frame is not None and events.between and (texts := self._alike(piece, *self._frame)):
+                self._taken += len(texts)
+                answer.text += texts
+                times += [(at_ns - sent_ns) / 1e9 for at_ns, _ in body[first : self._taken]]
+                continue
+            self._taken += 1
+            at_s = (at_ns - sent_ns) / 1e9
+            for data in events.feed(piece):
+                known = len(times)
+                if self._event(answer, data, at_s):
+                    self._learn(piece, data)
+                elif len(times) == known:
+                    self.silent.append((at_s, data))
+
+    def _alike(self, piece: bytes, before: bytes, after: bytes) -> list[str]:
+        """The texts of this piece and the next ones, as far as each is one token between these two."""
+        if not (piece.startswith(before) and piece.endswith(after)):
+            return []
+        pieces = list(map(_bytes_of, self.exchange.body[self._taken : self._taken + self._run]))
+        written = list(map(itemgetter(slice(len(before), -len(after))), pieces))
+        if before + (after + before).join(written) + after != b"".join(pieces):
+            least = len(before) + len(after)
+            fits = [len(piece) >= least and piece.startswith(before) and piece.endswith(after) for piece in pieces]
+            del written[fits.index(False) :]
+        texts = _texts(written)
+        # What cannot be read in one go is tried in growing numbers again, so that no token is looked at more than a few times.
+        self._run = max(min(2 * len(texts), _RUN), 1)
+        return texts
 
     def _learn(self, piece: bytes, data: bytes) -> None:
         """From a token that came alone, what the next ones will share with it."""
@@ -84,8 +115,7 @@ class Reader:
 
     def last_token_ns(self) -> int | None:
         """When the last token so far arrived (for a response that is no stream: its last byte); None before the first."""
-        for _ in self.read():
-            pass
+        self.read()
         if self.answer.chunk_times_s:
             return self.exchange.sent_ns + int(self.answer.chunk_times_s[-1] * 1e9)
         if not self.streams and self.exchange.body:
@@ -100,8 +130,7 @@ def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime |
     `reader` is one that has read a part of this exchange already. Only a whole response has a latency.
     """
     reader = reader or Reader(prepared.endpoint.wire, exchange)
-    for _ in reader.read():
-        pass
+    reader.read()
     answer = reader.answer
     status, problem = _outcome(exchange, answer)
     text, finish = whole_text("".join(answer.text)), answer.finish_reason
@@ -140,15 +169,25 @@ def completion_of(prepared: Prepared, exchange: Exchange, started_at: datetime |
     )
 
 
-def _framed(piece: bytes, before: bytes, after: bytes) -> str:
-    """The text between the two, where it stands for itself; "" where it does not (escapes, halves of a character) or there is another."""
-    if not (piece.startswith(before) and piece.endswith(after)):
-        return ""
-    try:
-        text = piece[len(before) : -len(after)].decode()
-    except UnicodeDecodeError:
-        return ""
-    return text if text.isprintable() and '"' not in text and "\\" not in text else ""
+def _texts(written: list[bytes]) -> list[str]:
+    """The texts of the leading ones that are whole JSON strings but for their quotes, and not empty.
+
+    They are parsed as one array. Without a quote in any of them that is exact: a backslash that took the quote between two of them for
+    its own would leave the array without an end.
+    """
+    while written:
+        array = b'["' + b'","'.join(written) + b'"]'
+        if array.count(b'"') != 2 * len(written) or b'""' in array:
+            written = written[: next(place for place, one in enumerate(written) if not one or b'"' in one)]
+            continue
+        try:
+            texts: list[str] = from_json(array)
+        except ValueError:
+            # Halves of a character, controls: rare enough to be searched for.
+            written = written[: len(written) // 2]
+            continue
+        return texts
+    return []
 
 
 def without_secrets(text: str, secrets: tuple[str, ...], *, at_least: int = 1) -> str:
@@ -193,7 +232,7 @@ def _explanation(exchange: Exchange) -> str:
 
 def _usage(prepared: Prepared, answer: Answer, text: str, *, whole: bool) -> tuple[Usage, Literal["server", "tokenizer"] | None]:
     """The server's counts, else those of the endpoint's tokenizer, else nothing."""
-    if answer.usage != Usage():
+    if answer.usage != _UNKNOWN:
         return answer.usage, "server"
     if prepared.endpoint.tokenizer is None or not whole or answer.status() == "api_error":
         return answer.usage, None

@@ -16,11 +16,14 @@ from serving.completion import Completion, Request, Usage
 from serving.endpoints import Endpoint
 from serving.scoring import echo_body
 
+# json.dumps makes an encoder each time.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def openai_post(endpoint: Endpoint, request: Request) -> tuple[str, bytes]:
     """Path below base_url and JSON body of one request, in the words that the endpoint's capabilities say it understands."""
     if request.continuation is not None:
-        return "/completions", json.dumps(echo_body(endpoint, request), ensure_ascii=False).encode("utf-8", "replace")
+        return "/completions", _encode(echo_body(endpoint, request)).encode("utf-8", "replace")
     can = endpoint.capabilities
     body: dict[str, Any] = {"model": endpoint.model, "stream": can.streaming}
     if can.streaming and can.usage:
@@ -41,7 +44,7 @@ def openai_post(endpoint: Endpoint, request: Request) -> tuple[str, bytes]:
     if request.stop:
         body["stop"] = list(request.stop)
     body.update(request.extra)
-    return path, json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return path, _encode(body).encode("utf-8", "replace")
 
 
 def openai_headers(key: str | None) -> list[str]:

@@ -7,7 +7,7 @@ With atheris (its own environment: `pip install atheris`) this file is the cover
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from serving.client import Prepared, completion_of
@@ -39,6 +39,21 @@ def prepared(wire: str = "openai") -> Prepared:
     return Prepared(endpoint, Request.user("hello"), Address("localhost", 80, False), b"")
 
 
+def exchanged(pieces: Iterable[bytes], on_change: Callable[[Exchange], None] | None = None) -> Exchange:
+    """The exchange that these pieces and the end of the connection make."""
+    connection, transport = Connection(), Deaf()
+    connection.connection_made(transport)
+    exchange = connection.send(b"", on_change)
+    for piece in pieces:
+        if piece and not transport.closed:
+            connection.data_received(piece)
+    if not transport.closed:
+        connection.eof_received()
+    connection.connection_lost(None)
+    assert exchange.ended, "the client would wait for ever"
+    return exchange
+
+
 def receive(pieces: Iterable[bytes], *, wire: str = "openai", watched: bool = False) -> Completion:
     """What a client makes of these pieces and the end of the connection, its text read as it arrives when `watched`."""
     asked = prepared(wire)
@@ -50,16 +65,7 @@ def receive(pieces: Iterable[bytes], *, wire: str = "openai", watched: bool = Fa
         reader = reader or Reader(wire, exchange)
         seen.extend(reader.read())
 
-    connection, transport = Connection(), Deaf()
-    connection.connection_made(transport)
-    exchange = connection.send(b"", watch if watched else None)
-    for piece in pieces:
-        if piece and not transport.closed:
-            connection.data_received(piece)
-    if not transport.closed:
-        connection.eof_received()
-    connection.connection_lost(None)
-    assert exchange.ended, "the client would wait for ever"
+    exchange = exchanged(pieces, watch if watched else None)
     if watched:
         watch(exchange)
     completion = completion_of(asked, exchange, None, reader=reader)

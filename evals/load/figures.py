@@ -9,6 +9,7 @@ Statistics, 7.1), which take the requests as independent; under queueing they ar
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -20,6 +21,7 @@ from evals.load.slo import Attainment, Slo, attainment
 from serving.documents import Noun
 
 PERCENTILES = (50, 90, 95, 99)
+Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 LATE_S = 0.001
 
 
@@ -110,8 +112,8 @@ def summarise(samples: Sequence[Sample], load: Load, slo: Slo | None = None) -> 
         per_run = [[taken for sample in part if sample.answered and (taken := value(sample)) is not None] for part in parts]
         if any(per_run):
             figures[name] = figure(per_run)
-    gaps = [[gap for sample in part if sample.answered for gap in gaps_of(sample)] for part in parts]
-    if any(gaps):
+    gaps = [gaps_of([sample for sample in part if sample.answered]) for part in parts]
+    if any(map(len, gaps)):
         figures["itl_s"] = figure(gaps)
     rates = [throughput(run, window) for run, (window, _) in zip(runs, windows, strict=True)]
     kept = None if slo is None else attainment(slo, due)
@@ -151,7 +153,7 @@ def client_of(samples: Sequence[Sample], loop_lateness_s: Sequence[float], *, pr
     return Client(processes=processes, send_lateness_p99_s=send, loop_lateness_p99_s=loop, cpu_s=cpu_s, cpu_share=cpu_share, late=late)
 
 
-def figure(per_run: Sequence[Sequence[float]]) -> Figure:
+def figure(per_run: Sequence[Sequence[float] | Values]) -> Figure:
     """The figure of all values together; its intervals over repeats where there are several, else over the values."""
     filled = [np.sort(np.asarray(run, dtype=float)) for run in per_run if len(run)]
     values = np.sort(np.concatenate(filled))
@@ -176,22 +178,21 @@ def samples_needed(q: float) -> int:
     return math.ceil(math.log(0.05) / math.log(q))
 
 
-def quantile(ordered: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", q: float) -> float:
+def quantile(ordered: Values, q: float) -> float:
     """The smallest sample that at least a share q of the samples does not exceed: a time that was really measured, never an average of
     two.
     """
     return float(ordered[max(math.ceil(q * len(ordered)) - 1, 0)])
 
 
-def order_interval(ordered: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", q: float) -> Interval:
+def order_interval(ordered: Values, q: float) -> Interval:
     """The quantile with the order statistics between which it lies with 95 %; an end that the samples do not reach is None."""
     from scipy.special import bdtr
 
     n = len(ordered)
     # P(fewer than k samples lie below the quantile) = bdtr(k - 1, n, q).
-    ranks = np.arange(n + 1)
-    below = bdtr(ranks, n, q)
-    first, last = int(np.searchsorted(below, 0.025, side="right")), int(np.searchsorted(below, 0.975, side="left"))
+    first = bisect_right(range(n + 1), 0.025, key=lambda k: float(bdtr(k, n, q)))
+    last = bisect_left(range(n + 1), 0.975, key=lambda k: float(bdtr(k, n, q)))
     lower = float(ordered[first - 1]) if first >= 1 else None
     upper = float(ordered[last]) if last < n else None
     return Interval(value=quantile(ordered, q), lower=lower, upper=upper)
@@ -211,10 +212,9 @@ def over_repeats(values: Sequence[float]) -> Interval | None:
     return Interval(value=mean, lower=mean - half, upper=mean + half)
 
 
-def gaps_of(sample: Sample) -> list[float]:
-    """Seconds between consecutive content chunks."""
-    times = sample.chunk_times_s
-    return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+def gaps_of(samples: Sequence[Sample]) -> Values:
+    """Seconds between consecutive content chunks of one request, of all of them together."""
+    return np.concatenate([np.diff(sample.chunk_times_s) for sample in samples]) if samples else np.empty(0)
 
 
 def window_of(samples: Sequence[Sample], load: Load) -> tuple[tuple[float, float], str]:
@@ -255,10 +255,10 @@ def throughput(samples: Sequence[Sample], window: tuple[float, float]) -> dict[s
         if sample.output_tokens is None or sample.input_tokens is None:
             counted = False
             continue
-        moments = sample.chunk_times_s or (sample.ended_s - sample.sent_s,)
-        inside = sum(start < sample.sent_s + moment <= end for moment in moments)
-        found["output"] += sample.output_tokens * inside / len(moments)
-        found["input"] += sample.input_tokens * (start < sample.sent_s + moments[0] <= end)
+        moments = np.array(sample.chunk_times_s or (sample.ended_s - sample.sent_s,)) + sample.sent_s
+        inside = (start < moments) & (moments <= end)
+        found["output"] += sample.output_tokens * int(np.count_nonzero(inside)) / len(moments)
+        found["input"] += sample.input_tokens * bool(inside[0])
     if not counted:
         del found["output"], found["input"]
     return {name: value / length for name, value in found.items()}

@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from evals.load.arrivals import arrivals, trace
-from evals.load.plan import MOST_IN_FLIGHT, Phase, Sample
+from evals.load.plan import MOST_IN_FLIGHT, Phase, Sample, Shape
 from evals.load.turns import Part, Turn, prepared, sample_of
 from serving.client import Client, Prepared, Timeouts
 
@@ -101,12 +101,13 @@ def _parsed(part: Part, warm: list[Turn], turns: list[Turn], begin_ns: int) -> l
     gc.disable()
     anchor = datetime.now(UTC) - timedelta(seconds=time.perf_counter_ns() / 1e9)
     first_ns = min((turn.due_ns for turn in warm), default=begin_ns)
-    found = [sample_of(part, turn, "warmup", first_ns, anchor) for turn in warm]
+    like = prepared(part.model_copy(update={"shape": Shape(input_tokens=1)}), 0, warmup=True)
+    found = [sample_of(part, turn, "warmup", first_ns, anchor, like=like) for turn in warm]
     turns.sort(key=lambda turn: turn.due_ns, reverse=True)
     while turns:
         turn = turns.pop()
         phase: Phase = "ramp" if (turn.due_ns - begin_ns) / 1e9 < part.load.ramp_in_s else "steady"
-        found.append(sample_of(part, turn, phase, begin_ns, anchor))
+        found.append(sample_of(part, turn, phase, begin_ns, anchor, like=like))
     gc.enable()
     return found
 

@@ -5,17 +5,15 @@ sample = sample_of(part, Turn(7, due_ns, late_ns, exchange), "steady", begin_ns,
 """
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from evals.load.plan import Load, Phase, Sample, Shape
 from evals.load.prompts import Words, load_request, prompt
-from serving.answer import SSEReader
 from serving.client import Exchange, Prepared, completion_of, prepare
-from serving.completion import Completion
 from serving.documents import Noun
 from serving.endpoints import Endpoint
+from serving.reading import Reader
 
 
 class Part(Noun):
@@ -48,15 +46,20 @@ def prepared(part: Part, number: int, *, warmup: bool) -> Prepared:
     return prepare(part.endpoint, load_request(part.endpoint, part.shape, text))
 
 
-def sample_of(part: Part, turn: Turn, phase: Phase, begin_ns: int, anchor: datetime) -> Sample:
-    """What became of one turn, parsed now that nothing is timed any more."""
+def sample_of(part: Part, turn: Turn, phase: Phase, begin_ns: int, anchor: datetime, *, like: Prepared | None = None) -> Sample:
+    """What became of one turn, parsed now that nothing is timed any more. `like`: any request of this part, to read the answer by.
+
+    Only where the endpoint's tokenizer counts must it be the same prompt; it is made again rather than kept, because a long load's
+    prompts would fill the memory.
+    """
     exchange = turn.exchange
     started_at = anchor + timedelta(seconds=exchange.sent_ns / 1e9) if exchange.sent_ns else None
-    # The prompt is made again rather than kept: a long load's prompts would fill the memory.
-    made = prepared(part, turn.request, warmup=phase == "warmup")
-    answer = completion_of(made, exchange, started_at)
+    if like is None or part.endpoint.tokenizer is not None:
+        like = prepared(part, turn.request, warmup=phase == "warmup")
+    reader = Reader(part.endpoint.wire, exchange)
+    answer = completion_of(like, exchange, started_at, reader=reader)
     sent = exchange.sent_ns > 0
-    empty, usage = _other_events(answer, exchange)
+    empty, usage = _other_events(reader)
     # A response may end in good order and still be no answer: then it took no time that could be called a latency.
     latency_s = answer.latency_s if answer.answered else None
     return Sample(
@@ -86,37 +89,16 @@ def sample_of(part: Part, turn: Turn, phase: Phase, begin_ns: int, anchor: datet
     )
 
 
-def _other_events(answer: Completion, exchange: Exchange) -> tuple[tuple[float, ...], float | None]:
-    """(times of events with choices but no text, time of the event with the counts), of an OpenAI stream; peers' definitions need them.
-
-    Only moments with more events than text chunks are parsed, which are few.
-    """
-    texts = Counter(answer.chunk_times_s)
-    reader, clean, empty, usage = SSEReader(), True, [], None
-    events: dict[float, list[bytes]] = {}
-    body, sent_ns = exchange.body, exchange.sent_ns
-    for index, (at_ns, piece) in enumerate(body):
-        at_s = (at_ns - sent_ns) / 1e9
-        # Nearly every piece is one event of text and the only one of its moment: it is not taken apart again.
-        alone = clean and texts[at_s] == 1 and at_s not in events and (index + 1 == len(body) or body[index + 1][0] != at_ns)
-        if alone and piece.startswith(b"data: ") and piece.find(b"\n\n") == len(piece) - 2:
+def _other_events(reader: Reader) -> tuple[tuple[float, ...], float | None]:
+    """(times of events with choices but no text, time of the event with the counts), of an OpenAI stream; peers' definitions need them."""
+    empty, usage = [], None
+    for at_s, data in reader.silent:
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
             continue
-        # HTTP chunks that arrived in one read have one moment.
-        if found := reader.feed(piece):
-            events.setdefault(at_s, []).extend(found)
-        clean = piece.endswith(b"\n\n")
-    for at_s, found in events.items():
-        if len(found) <= texts[at_s]:
-            continue
-        with_choices = 0
-        for data in found:
-            try:
-                event = json.loads(data)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(event, dict) and event.get("choices"):
-                with_choices += 1
-            elif isinstance(event, dict) and event.get("usage"):
-                usage = at_s
-        empty += [at_s] * (with_choices - texts[at_s])
+        if isinstance(event, dict) and event.get("choices"):
+            empty.append(at_s)
+        elif isinstance(event, dict) and event.get("usage"):
+            usage = at_s
     return tuple(empty), usage

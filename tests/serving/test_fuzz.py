@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import httptools
 import pytest
 import streams
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from model_server import http, messages, named, problem, sse
-from streams import essence, receive, split
+from streams import essence, exchanged, receive, split
 
+from serving import connection
 from serving.answer import SSEReader
 from serving.wires import EVENT
 
@@ -128,6 +131,10 @@ TOKEN = b'data: {"id":"chunk","choices":[{"delta":{"content":"%s"}}],"name":"m"}
 @example(pieces=[TOKEN % b"a", TOKEN % b"a", TOKEN % b"chunk", TOKEN % b"m", TOKEN % b'b","c":"', TOKEN % b"\\n", TOKEN % b"\xff"])
 @example(pieces=[TOKEN % b"b", TOKEN % b"m", TOKEN % b"chunk", TOKEN % b'"}}],"error":"no","x":[{"d":{"e":"', TOKEN % b"", TOKEN % b"c\rd"])
 @example(pieces=[TOKEN % b"a", (TOKEN % b"b")[:-1], TOKEN % b"c"])
+@example(pieces=[TOKEN % text for text in (b"m", b"a\\", b',"x', b"b\\\\", b"\\", b",", b"\\", b"c")])
+@example(
+    pieces=[TOKEN % text for text in [b"m"] * 40 + [b'\\"'] + [b"\\u4e16"] * 90 + [b"\\ud83d", b"\\ude00", b"", b"\xff"] + [b"n"] * 300]
+)
 @example(pieces=[TOKEN % b"m", (TOKEN % b"m").replace(b'e":"m"', b'e":"other"')])
 @settings(quick, max_examples=600)
 def test_tokens_that_come_alone_are_read_as_those_that_come_together(pieces: list[bytes]):
@@ -141,8 +148,57 @@ def test_a_token_like_the_one_before_is_not_parsed_again(monkeypatch: pytest.Mon
     texts = [b"a", b"Gr\xc3\xbc\xc3\x9fe", b"b\\n", b" c", b"\xff"]
     completion = receive([HEAD, b": hi\n\n", *(TOKEN % text for text in texts)])
     assert completion.text == "aGrüßeb\n c" and len(completion.chunk_times_s) == 4
-    # The first tells what they share; an escape and bytes that are no character are for the parser.
-    assert parsed == [(TOKEN % text)[6:-2] for text in (b"a", b"b\\n", b"\xff")]
+    # The first tells what they share; bytes that are no character are for the parser.
+    assert parsed == [(TOKEN % text)[6:-2] for text in (b"a", b"\xff")]
+
+
+def test_a_chunk_that_comes_alone_is_not_parsed(monkeypatch: pytest.MonkeyPatch):
+    fed: list[bytes] = []
+
+    class Counting(httptools.HttpResponseParser):  # type: ignore[misc]
+        def feed_data(self, data: bytes) -> None:
+            fed.append(data)
+            super().feed_data(data)
+
+    monkeypatch.setattr(httptools, "HttpResponseParser", Counting)
+    head, *pieces = http([TOKEN % text for text in (b"a", b"b", b"c" * 3000, b"d")])
+    assert receive([head, *pieces]).text == f"ab{'c' * 3000}d"
+    # Nothing tells that a head is followed by a chunk of its own; a long chunk and the last one are the parser's.
+    assert fed == [head, pieces[0], pieces[2], pieces[-1]]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> bytes:
+    """One chunk, nearly always as servers write it; now and then its first line is another way to say it, or is wrong, or bytes are."""
+    content = draw(st.binary(min_size=1, max_size=20) | st.sampled_from([b"\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n", b"a" * 15, b"\n" * 16]))
+    size = len(content) + draw(st.sampled_from([0] * 12 + [-1, 1, 2]))
+    line = draw(st.sampled_from([b"%x\r\n"] * 8 + [b"%X\r\n", b"0%x\r\n", b"%x;a=b\r\n", b"%x\n", b"%x \r\n", b""]))
+    chunk = bytearray(
+        (line % size if line else b"") + content + draw(st.sampled_from([b"\r\n"] * 8 + [b"\n", b"", b"\r\n\r\n", b"\r\n0\r\n\r\n"]))
+    )
+    if draw(st.integers(0, 7)) == 0:
+        place = draw(st.integers(0, len(chunk)))
+        chunk[place : place + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | st.sampled_from([b"\r", b"\n", b"\r\n", b"0"]))
+    return bytes(chunk)
+
+
+@given(pieces=st.lists(chunks(), max_size=6), cuts=st.none() | CUTS, closes=st.booleans())
+@example(pieces=[b"1\r\na\r\n", b"1\r\nb\r\n5\r\n", b"3\r\n\r\n\r\n"], cuts=None, closes=True)
+@example(pieces=[b"1\r\na\r\n", b"1\r\n", b"b\r\n", b"1\r\nc\r\n"], cuts=None, closes=True)
+@example(pieces=[b"1\r\na\r\n0\r\n\r\n", b"1\r\nb\r\n"], cuts=None, closes=False)
+@settings(quick, max_examples=600)
+def test_chunks_that_pass_the_parser_by_arrive_as_those_it_parsed(pieces: list[bytes], cuts: list[int] | None, closes: bool):
+    pieces = [CHUNKED, *pieces, *([b"0\r\n\r\n"] if closes else [])]
+    if cuts is not None:
+        pieces = split(b"".join(pieces), cuts)
+    short = exchanged(pieces)
+    with patch.object(connection, "_SHORT", 0):
+        parsed = exchanged(pieces)
+    assert [piece for _, piece in short.body] == [piece for _, piece in parsed.body]
+    assert (short.status, short.complete, short.failure) == (parsed.status, parsed.complete, parsed.failure)
 
 
 @given(shapes=st.lists(events() | JSON, min_size=1, max_size=4), wire=WIRES)

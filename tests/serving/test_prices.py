@@ -124,6 +124,21 @@ def test_every_cost_is_the_lists_own(model: tuple[str, str], counts: tuple[int, 
     assert cost_usd(api(*model), usage, at) == pytest.approx(float(wanted), rel=1e-9)
 
 
+def test_an_address_of_this_machine_is_looked_up_in_no_list():
+    asked = """
+import sys
+from serving.completion import Usage
+from serving.endpoints import Endpoint
+from serving.prices import cost_usd
+for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
+    endpoint = Endpoint(id="own", wire="openai", model="gpt-4o", base_url=f"http://{host}/v1")
+    assert cost_usd(endpoint, Usage(input_tokens=1, output_tokens=1), None) is None
+assert "genai_prices" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_cost_takes_microseconds_because_every_request_is_priced():
     endpoint = api("gpt-4o-mini")
     cost_usd(endpoint, MILLION, NOW)
