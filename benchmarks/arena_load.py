@@ -1,8 +1,8 @@
 """What does a battle cost the arena, and how many at once does one core carry? Voters without browsers, on loopback, bounded.
 
-    python benchmarks/arena_load.py                                                     # some three minutes
+    python benchmarks/arena_load.py                                                     # some three minutes, the soak apart
     python benchmarks/arena_load.py --against ../before --phases cpu,streams            # another checkout's arena, in turn with this one's
-    python benchmarks/arena_load.py --phases soak --soak-battles 4000 --json soak.json
+    python benchmarks/arena_load.py --phases soak --soak-battles 8000 --json soak.json  # exits 1 where memory grows: half an hour
 
 `arena up` runs on one core; voters (tests/arena_client.py) and the model server (tests/paced_server.py) on the other. A battle is two
 answers of 250 tokens at 50 a second: the page is loaded, a prompt sent, both answers looked at to the end, a vote cast, its thanks awaited.
@@ -24,20 +24,23 @@ import urllib.request
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "e2e"), str(ROOT / "benchmarks")]
 
 from arena_client import Page, arrive  # noqa: E402
 from browser import free_port  # noqa: E402
+from growth import growth  # noqa: E402
 from paced_server import PacedServer  # noqa: E402
 
 STREAMED, AT_ONCE = "ttft=200,gap=20,tokens=250", "ttft=1,gap=0,tokens=250,per_chunk=10"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = resource.getpagesize()
+# A machine that is busy with other things is slow, and no reason to end a soak of half an hour.
+PATIENCE_S = 120.0
 
 
 @dataclass
@@ -47,17 +50,25 @@ class House:
     url: str
     pid: int
     models: PacedServer
+    results: Path
 
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
     def sizes(self) -> dict[str, float]:
-        """Resident MB, threads and open files."""
+        """MB of memory: resident, and the process's own; MB of the store's log; threads and open files."""
         fields = Path(f"/proc/{self.pid}/statm").read_text().split()
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         status = Path(f"/proc/{self.pid}/status").read_text()
-        threads = int(status.split("Threads:")[1].split()[0])
-        return {"rss_mb": int(fields[1]) * PAGE_BYTES / 1e6, "threads": threads, "files": len(os.listdir(f"/proc/{self.pid}/fd"))}
+        log = self.results / "arena.duckdb.wal"
+        return {
+            "rss_mb": int(fields[1]) * PAGE_BYTES / 1e6,
+            "anon_mb": int(rollup.split("Anonymous:")[1].split()[0]) * 1024 / 1e6,
+            "log_mb": log.stat().st_size / 1e6 if log.exists() else 0.0,
+            "threads": int(status.split("Threads:")[1].split()[0]),
+            "files": len(os.listdir(f"/proc/{self.pid}/fd")),
+        }
 
 
 @dataclass
@@ -93,7 +104,7 @@ def house(tree: Path, pace: str, *, server_core: int, settings: str = "") -> Ite
                 if process.poll() is not None or time.monotonic() > limit:
                     sys.exit(f"arena up did not answer: {log.read_text()[-2000:]}")
                 time.sleep(0.1)
-            yield House(url, process.pid, models)
+            yield House(url, process.pid, models, endpoints.parent)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
@@ -126,12 +137,12 @@ class Watch:
 async def battle(page: Page, name: str, watch: Watch, *, models: PacedServer | None = None) -> Found:
     """One battle on an open page, up to the thanks."""
     watch.first_ns.clear()
-    await page.until(Page.can_ask)
+    await page.until(Page.can_ask, patience_s=PATIENCE_S)
     await page.ask(f"#{name} Tell me a story")
-    await page.until(Page.votable)
+    await page.until(Page.votable, patience_s=PATIENCE_S)
     shown = sorted(watch.first_ns.values())
     await page.press("tie")
-    return Found(await page.until(Page.thanked), [float(at_ns) for at_ns in shown])
+    return Found(await page.until(Page.thanked, patience_s=PATIENCE_S), [float(at_ns) for at_ns in shown])
 
 
 async def voter(
@@ -154,7 +165,7 @@ async def voter(
             await page.rerun()
         else:
             # The thanks are drawn before what follows them.
-            await page.until(lambda page: page.button("new") is not None)
+            await page.until(lambda page: page.button("new") is not None, patience_s=PATIENCE_S)
             await page.press("new")
         name = f"{number}-{turn}"
         found.append((name, await battle(page, name, watch)))
@@ -213,10 +224,8 @@ async def memory(house: House) -> dict[str, float]:
     return {"rss_mb_at_10": few, "rss_mb_at_100": many, "mb_per_session": (many - few) / 90}
 
 
-async def soak(house: House, battles: int, voters: int = 8, per_session: int = 4) -> dict[str, Any]:
-    """Battles answered at once, each voter leaving for good after a few; sizes sampled, slopes fitted over the second half."""
-    import numpy as np
-
+async def soak(house: House, battles: int, *, warm_up: int, allowed_kb: float, per_session: int, voters: int = 8) -> dict[str, Any]:
+    """Battles answered at once, each voter leaving for good after `per_session`; sizes sampled, and judged from battle `warm_up` on."""
     done, samples, began_s = 0, [], time.perf_counter()
 
     async def visitors(lane: int) -> None:
@@ -233,11 +242,10 @@ async def soak(house: House, battles: int, voters: int = 8, per_session: int = 4
     cpu_s = house.cpu_s()
     await asyncio.gather(look(), *(visitors(lane) for lane in range(voters)))
     samples.append({"battles": done, **house.sizes()})
-    half = [sample for sample in samples if sample["battles"] >= done / 2]
-    at = [sample["battles"] for sample in half]
-    slopes = {f"{name}_per_1000_battles": float(np.polyfit(at, [one[name] for one in half], 1)[0] * 1000) for name in house.sizes()}
+    found = growth(samples, after=warm_up, allowed_kb=allowed_kb)
+    sys.stderr.write(f"{found.told()}\n")
     told = {"battles": done, "sessions": done // per_session, "wall_s": time.perf_counter() - began_s}
-    return {**told, "cpu_s_per_battle": (house.cpu_s() - cpu_s) / done, **slopes, "samples": samples}
+    return {**told, "cpu_s_per_battle": (house.cpu_s() - cpu_s) / done, **asdict(found), "grows": found.grows, "samples": samples}
 
 
 def part(values: list[float], share: float) -> float:
@@ -257,7 +265,8 @@ def measure(tree: Path, options: Any) -> dict[str, dict[str, Any]]:
             elif phase == "memory":
                 found[phase] = asyncio.run(memory(one))
             else:
-                found[phase] = asyncio.run(soak(one, options.soak_battles))
+                judged = {"warm_up": options.warm_up, "allowed_kb": options.allowed_kb, "per_session": options.per_session}
+                found[phase] = asyncio.run(soak(one, options.soak_battles, **judged))
         found[phase]["load_average"] = os.getloadavg()[0]
         told = {name: value for name, value in found[phase].items() if name != "samples"}
         sys.stderr.write(f"{tree.name} {phase}: {json.dumps(told)}\n")
@@ -271,17 +280,21 @@ def report(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     for phase, figures in found[trees[0]].items():
         for name in figures:
             if name != "samples":
-                lines.append(f"| {phase}: {name} | {' | '.join(f'{found[tree][phase][name]:.3g}' for tree in trees)} |")
+                values = [found[tree][phase][name] for tree in trees]
+                lines.append(f"| {phase}: {name} | {' | '.join('' if value is None else f'{value:.4g}' for value in values)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measure in turn, print the table."""
     parser = ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--phases", default="cpu,streams,memory,soak")
+    parser.add_argument("--phases", default="cpu,streams,memory", help="also: soak")
     parser.add_argument("--sessions", type=int, default=40, help="voters at once in the phase streams")
     parser.add_argument("--battles", type=int, default=3, help="battles of each of them")
-    parser.add_argument("--soak-battles", type=int, default=1000)
+    parser.add_argument("--soak-battles", type=int, default=8000)
+    parser.add_argument("--warm-up", type=int, default=3000, help="battles of the soak before memory is judged")
+    parser.add_argument("--per-session", type=int, default=4, help="battles of each of the soak's visitors")
+    parser.add_argument("--allowed-kb", type=float, default=1.0, help="kB a battle that the soak's memory may grow by")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument("--against", type=Path, action="append", default=[], help="another checkout, measured first")
@@ -294,6 +307,8 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
     sys.stdout.write(report(found) + "\n")
+    if any(found[name].get("soak", {}).get("grows") for name in trees):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
