@@ -109,7 +109,7 @@ def resolve_base(name: str, results: Path) -> tuple[str, str | None]:
     if not folder.is_dir() and not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
         raise TrainersError(f"model_name_or_path: {name}: no such folder, no training of that id, and no name that the hub could know")
     parent = folder.resolve().parent
-    if folder.resolve().name == "merged" and (parent / "training.json").is_file():
+    if folder.resolve().name in ("merged", "adapter") and (parent / "training.json").is_file():
         return name, read_training(parent).training_id
     return name, None
 

@@ -55,7 +55,8 @@ def test_a_base_that_is_an_adapter_is_merged_first_and_only_once(house: tuple[Pa
     third = dpo(read_recipe(recipe_file, "dpo", data=votes, overrides=start), results)
     merged = results / "trainings" / second.training_id / "merged"
     assert Path(third.base).parent == results / "bases" and third.base_hash == weights_hash(Path(third.base)) == weights_hash(merged)
-    # From the same place it starts where the second ended, not where that began.
+    assert third.parent == second.training_id
+    # It starts where the second ended, not where that began.
     assert third.metrics["eval_logps/chosen_before"] == pytest.approx(second.metrics["eval_logps/chosen"], abs=0.01)
     made = (Path(third.base) / "config.json").stat().st_mtime_ns
     assert whole_weights(str(adapter), results) == third.base and whole_weights(third.base, results) == third.base
