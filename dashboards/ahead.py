@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from arena.battle import Arena
 
 log = logging.getLogger("dashboards")
+WORTH = 50_000
 
 
-def prepare(arena: "Arena") -> None:
-    """Import what charts need, then compute what the pages on votes show at first; ends quietly when the house closes meanwhile."""
-    import altair
-    import pandas
-
-    log.debug("charts by altair %s on pandas %s", altair.__version__, pandas.__version__)
-    from arena.views import leaderboard
-    from dashboards import rankings, votes_health
-
+def prepare(arena: "Arena", at_least: int = WORTH) -> None:
+    """Import what charts need, compute what the pages on votes show first, of `at_least` so many votes: fewer are quick, and a start that
+    shares the interpreter with this is slower. Ends quietly when the house closes meanwhile.
+    """
     try:
         counts = arena.store.counts()
-        if not counts.n_votes:
+        if counts.n_votes < at_least:
             return
+        import altair
+        import pandas
+
+        from arena.views import leaderboard
+        from dashboards import rankings, votes_health
+
+        log.debug("charts by altair %s on pandas %s", altair.__version__, pandas.__version__)
         leaderboard.board_of(arena, counts)
         rankings.past(arena, counts, quiet=True)
         votes_health.health_of(arena, counts)
-        if counts.n_votes <= votes_health.AUDITED:
-            votes_health.audited(arena, counts, quiet=True)
     except BakeoffError as error:
         # The page that needs it says so to whoever looks.
         log.debug("not prepared: %s", error)

@@ -160,7 +160,7 @@ def _pairing(arena: Arena) -> None:
 
 def _audit(arena: Arena, counts: Counts) -> None:
     try:
-        found = audited(arena, counts)
+        found = _audited(arena, counts)
     except ArenaError as error:
         st.warning(str(error))
         return
@@ -197,8 +197,8 @@ def flag_rows(found: Findings, secret: str) -> list[dict[str, Any]]:
     ]
 
 
-def audited(arena: Arena, counts: Counts, *, quiet: bool = False) -> Findings:
-    """What an audit finds; kept until `counts` changes. `quiet`: without a word on the page."""
+def _audited(arena: Arena, counts: Counts) -> Findings:
+    """What an audit finds; kept until `counts` changes."""
     key = (arena.store.name, counts)
-    with nullcontext() if quiet or _FOUND.has(key) else st.spinner("Auditing …"):
+    with nullcontext() if _FOUND.has(key) else st.spinner("Auditing …"):
         return _FOUND.get(key, lambda: audit(audit_votes_of(arena.store)))
