@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Also pins what builds the package; an unpinned torch would pull gigabytes of CUDA packages.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+AXE := $(VENV)/axe/axe.min.js
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest
 
 help: ## Show the targets
@@ -18,7 +19,7 @@ test: $(VENV)/.dev check ## Every test but the slow ones (no GPU, network or key
 	$(PYTEST) -m "not slow and not alone" -n 2 --dist loadfile -q
 	$(PYTEST) -m "alone and not slow" -q
 
-test-slow: $(VENV)/.dev ## The tests that take minutes each
+test-slow: $(VENV)/.dev $(AXE) ## The tests that take minutes each
 	$(PYTEST) -m slow -q
 
 check: $(VENV)/.dev ## Lint, format and types
@@ -30,6 +31,12 @@ train: $(VENV)/.train ## Install what trainers need (torch, trl, peft)
 
 clean: ## Remove the environment and the caches; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# axe-core judges whether the pages can be used by everybody (tests/e2e/test_lived_in.py); without npm or a network that is left out.
+$(AXE):
+	@mkdir -p $(@D)
+	@npm pack --silent --pack-destination $(@D) axe-core@4.14.1 >/dev/null && tar -xzf $(@D)/axe-core-4.14.1.tgz -C $(@D) \
+	    --strip-components 1 package/axe.min.js package/LICENSE || echo "axe-core could not be fetched: its test is skipped"
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from arena.audit import REASONS
@@ -30,8 +31,11 @@ figure { margin: .8rem 0; padding: .8rem; background: #fff; border: 1px solid va
 figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 footer { margin-top: 3rem; font-size: .85rem; opacity: .8; }
 @media print {
+  :root { color-scheme: light; }
   body { max-width: none; padding: 0; background: #fff; color: #000; font-size: 11pt; }
-  h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  h2, h2 + p { break-after: avoid; } figure, tr { break-inside: avoid; } thead { display: table-header-group; }
+  .scroll { overflow: visible; } table, th { font-size: 9pt; } th, td { padding: .15rem .4rem; } footer { break-before: avoid; }
+  @page { margin: 16mm 14mm; }
 }
 """
 
@@ -162,8 +166,10 @@ def _ratings(report: Report) -> Section:
 
 
 def _newcomers(report: Report) -> Section:
-    rows = [(f"{entry.at:%d %b, %H:%M}", entry.model, entry.event) for entry in report.ledger]
-    said = f"{len(rows)} entries of the ledger." if rows else "No endpoint joined, changed or was withdrawn."
+    # An arena that opens with sixty models writes sixty entries within a second.
+    minutes = groupby(report.ledger, lambda entry: (f"{entry.at:%d %b, %H:%M}", entry.event))
+    rows = [(when, ", ".join(entry.model for entry in entries), event) for (when, event), entries in minutes]
+    said = f"{len(report.ledger)} entries of the ledger." if rows else "No endpoint joined, changed or was withdrawn."
     return Section("Endpoints", [said], ("When (UTC)", "Endpoint", "What"), rows)
 
 
@@ -220,7 +226,8 @@ def _places(row: Standing) -> str:
 
 
 def _change(row: Standing) -> str:
-    return "new" if row.change is None else f"{row.change:+.0f}{' *' if row.moved else ''}"
+    # What rounds to nothing has no sign.
+    return "new" if row.change is None else f"{row.change:+.0f}{' *' if row.moved else ''}" if abs(row.change) >= 0.5 else "0"
 
 
 def _footer(report: Report) -> str:

@@ -8,7 +8,9 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +74,13 @@ def serve(
     demo: bool = False,
     speed: float | None = None,
     announce: Sequence[str] = (),
+    ahead: "Callable[[Arena], None] | None" = None,
 ) -> None:
     """Serve `script` until Ctrl-C or SIGTERM; pending votes are committed before it returns.
 
     `demo` adds the shipped recordings as endpoints and, to an empty store, the votes that were cast on them. `speed` is the pace of
-    recorded answers. Raises ServingError when the port is taken, ArenaError when another process holds the database, DocumentError for a
-    catalogue that does not fit.
+    recorded answers; `ahead` as in `run`. Raises ServingError when the port is taken, ArenaError when another process holds the database,
+    DocumentError for a catalogue that does not fit.
     """
     from arena.battle import Arena, open_arena
     from arena.deletion import routes as deletion_routes
@@ -107,11 +110,19 @@ def serve(
                 *deletion_routes(store, snapshots, accepted, results=results, rounds=arena.rounds),
             ]
             with announced(database, local_address(listener), own):
-                run(script, listener, arena, routes=own_routes, announce=announce)
+                run(script, listener, arena, routes=own_routes, announce=announce, ahead=ahead)
 
 
-def run(script: Path, listener: socket.socket, arena: "Arena", *, routes: "Sequence[BaseRoute]" = (), announce: Sequence[str] = ()) -> None:
-    """Serve `script` and these routes at the listener until Ctrl-C or SIGTERM."""
+def run(
+    script: Path,
+    listener: socket.socket,
+    arena: "Arena",
+    *,
+    routes: "Sequence[BaseRoute]" = (),
+    announce: Sequence[str] = (),
+    ahead: "Callable[[Arena], None] | None" = None,
+) -> None:
+    """Serve `script` and these routes at the listener until Ctrl-C or SIGTERM; `ahead` is work done meanwhile, in a thread of its own."""
     import streamlit
     import uvicorn
     from starlette.middleware import Middleware
@@ -149,4 +160,19 @@ def run(script: Path, listener: socket.socket, arena: "Arena", *, routes: "Seque
         "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
         "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
     }  # fmt: skip
-    uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
+    with _beside(ahead, arena):
+        uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
+
+
+@contextmanager
+def _beside(work: "Callable[[Arena], None] | None", arena: "Arena") -> Iterator[None]:
+    """Do `work` in a thread while the `with` lasts; the database is not closed under it."""
+    if work is None:
+        yield
+        return
+    thread = threading.Thread(target=work, args=(arena,), name="ahead", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(10)

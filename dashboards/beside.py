@@ -95,6 +95,7 @@ def serve(script: Path, *, host: str, port: int, database: "Location", results: 
     """Serve the windows on the votes of the arena that holds `database`. Raises ArenaError, or ServingError when the port is taken."""
     from arena.battle import Arena, open_arena
     from arena.server import run
+    from dashboards.ahead import prepare
     from serving.listening import claim_port
 
     global _looking
@@ -107,7 +108,7 @@ def serve(script: Path, *, host: str, port: int, database: "Location", results: 
         with open_arena(arena), _looked_again(looking, arena, every_s):
             _looking = looking
             try:
-                run(script, listener, arena, announce=[said])
+                run(script, listener, arena, announce=[said], ahead=prepare)
             finally:
                 _looking = None
 

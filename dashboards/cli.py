@@ -30,6 +30,7 @@ def up(
     from arena.database import locate
     from arena.server import serve
     from dashboards import beside
+    from dashboards.ahead import prepare
     from dashboards.demo import scored_in_the_background
 
     script, location = Path(__file__).parent / "app.py", locate(database, results)
@@ -37,7 +38,7 @@ def up(
         if beside.held(location, results):
             beside.serve(script, host=host, port=port, database=location, results=results, every_s=refresh)
         else:
-            serve(script, host=host, port=port, database=location, results=results, demo=demo)
+            serve(script, host=host, port=port, database=location, results=results, demo=demo, ahead=prepare)
 
 
 main = entry(app)

@@ -97,7 +97,7 @@ def drawn(arena: "Arena") -> tuple[int, list[dict[str, Any]]]:
 
     `lower` and `upper` bound the share that chance allows for n draws, 95 % over all models together (normal, Bonferroni).
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     from arena.decisions import standings
 
@@ -110,7 +110,7 @@ def drawn(arena: "Arena") -> tuple[int, list[dict[str, Any]]]:
     met = {model: share for model, share in expected.items() if any(counted.get(model, ()))}
     if not met:
         return total, []
-    z = float(norm.isf(0.025 / len(expected)))
+    z = -float(ndtri(0.025 / len(expected)))
     rows = []
     for model, share in expected.items():
         left, right = counted.get(model, (0, 0))

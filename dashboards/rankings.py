@@ -1,18 +1,22 @@
 """The leaderboard in the whole house: the arena's public page, and below it how the ratings came about, to look at and to take away."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
 
 from arena.battle import Arena, current
 from arena.history import Moment, history
+from arena.store import Counts
 from arena.views import frame, leaderboard
+from arena.views.kept import Kept
 from dashboards.figure import figure
 from dashboards.links import link
 from dashboards.vote_charts import over_time, ratings_with_intervals
 
 SHOWN, DRAWN = 6, 25
+_PASTS: Kept[list[Moment]] = Kept(2)
 
 
 def page() -> None:
@@ -20,7 +24,7 @@ def page() -> None:
     leaderboard.page()
     arena = current()
     counts = arena.store.counts()
-    moments = _history(arena, arena.store.name, recent(counts.n_votes), counts.n_unrated) if counts.n_votes else []
+    moments = past(arena, counts) if counts.n_votes else []
     board = [row for row in moments[-1].ratings if row.rating is not None] if moments else []
     if not board:
         return
@@ -63,6 +67,8 @@ def recent(n_votes: int) -> int:
     return n_votes // int("1" + "0" * max(0, len(str(n_votes)) - 4))
 
 
-@st.cache_data(max_entries=2, show_spinner="Fitting the past …")
-def _history(_arena: Arena, store: str, n_votes: int, n_unrated: int) -> list[Moment]:
-    return history(_arena.store.ballots(times=True))
+def past(arena: Arena, counts: Counts, *, quiet: bool = False) -> list[Moment]:
+    """The board's history; kept until there are a thousandth more votes, or others unrated. `quiet`: without a word on the page."""
+    key = (arena.store.name, recent(counts.n_votes), counts.n_unrated)
+    with nullcontext() if quiet or _PASTS.has(key) else st.spinner("Fitting the past …"):
+        return _PASTS.get(key, lambda: history(arena.store.ballots(times=True)))

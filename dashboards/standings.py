@@ -8,7 +8,9 @@ import streamlit as st
 
 from arena.battle import Arena, current
 from arena.ratings import HeadToHead, Rating, head_to_head_of, rate, win_probabilities
+from arena.store import Counts
 from arena.views import frame
+from arena.views.kept import Kept
 from dashboards.charts import matrix
 from dashboards.figure import downloads, figure
 from dashboards.links import link
@@ -16,6 +18,7 @@ from dashboards.pair_votes import PER_PAGE, as_rows, table, votes_of_pair
 from evals.stats import wilson
 
 MOST = 20
+_TABLES: Kept[tuple[tuple[Rating, ...], HeadToHead]] = Kept(4)
 
 
 def page() -> None:
@@ -26,7 +29,7 @@ def page() -> None:
     if counts.n_votes == counts.n_unrated:
         frame.empty("No pair has been voted on yet.", "Fight a battle, or bring votes along: <code>arena import FILE --format csv</code>.")
         return
-    ratings, found = _table(arena, f"{arena.store.name} {counts}")
+    ratings, found = _table(arena, counts)
     order = [rating.model for rating in ratings]
     left, right = st.columns(2)
     first = left.selectbox("Compare", order, index=0, key="first", bind="query-params")
@@ -45,11 +48,14 @@ def page() -> None:
     link("leaderboard", "Leaderboard")
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _table(_arena: Arena, votes: str) -> tuple[tuple[Rating, ...], HeadToHead]:
-    """The board and the matrix; kept until `votes` (where they lie, and how many) changes."""
-    ballots = _arena.store.ballots(counted=True)
-    return rate(ballots).ratings, head_to_head_of(ballots)
+def _table(arena: Arena, counts: Counts) -> tuple[tuple[Rating, ...], HeadToHead]:
+    """The board and the matrix; kept until `counts` changes."""
+
+    def make() -> tuple[tuple[Rating, ...], HeadToHead]:
+        ballots = arena.store.ballots(counted=True)
+        return rate(ballots).ratings, head_to_head_of(ballots)
+
+    return _TABLES.get((arena.store.name, counts), make)
 
 
 def _votes(arena: Arena, first: str, second: str) -> None:

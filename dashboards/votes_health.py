@@ -4,6 +4,7 @@ Voters stand under pseudonyms that mean nothing outside this arena (a keyed hash
 """
 
 import html
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
@@ -11,7 +12,9 @@ import streamlit as st
 from arena.audit import REASONS, Findings, audit, audit_votes_of
 from arena.battle import Arena, current
 from arena.errors import ArenaError
+from arena.store import Counts
 from arena.views import frame
+from arena.views.kept import Kept
 from dashboards.charts import number
 from dashboards.figure import downloads, figure
 from dashboards.health_figures import Health, drawn, gather, pseudonym
@@ -21,6 +24,8 @@ from dashboards.vote_charts import bars, by_day, shares
 
 # Up to so many votes an audit takes a few seconds; beyond, it is the command's work.
 AUDITED = 20_000
+_HEALTH: Kept[Health] = Kept(4)
+_FOUND: Kept[Findings] = Kept(2)
 
 
 def page() -> None:
@@ -31,8 +36,7 @@ def page() -> None:
     if not counts.n_votes:
         frame.empty("No vote has been cast yet.", "Fight a battle, or bring votes along: <code>arena import FILE --format csv</code>.")
         return
-    votes = f"{arena.store.name} {counts}"
-    health = _health(arena, votes)
+    health = health_of(arena, counts)
     st.html(figures(cards(health)))
     _days(health)
     left, right = st.columns(2, gap="large")
@@ -41,10 +45,10 @@ def page() -> None:
     with right:
         _sources(health)
     _voters(arena, health)
-    _pairing(arena, votes)
+    _pairing(arena)
     st.html("<h2>Audit</h2>")
     if counts.n_votes <= AUDITED:
-        _audit(arena, votes)
+        _audit(arena, counts)
     else:
         told = f"{health.n_flagged:,} votes are flagged by the last <code>arena audit --apply</code>; <code>arena audit</code> looks anew."
         frame.empty(f"An audit of {counts.n_votes:,} votes takes minutes.", told)
@@ -65,9 +69,9 @@ def cards(health: Health) -> list[tuple[str, str, str]]:
     ]
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _health(_arena: Arena, votes: str) -> Health:
-    return gather(_arena.store)
+def health_of(arena: Arena, counts: Counts) -> Health:
+    """What is counted; kept until `counts` changes."""
+    return _HEALTH.get((arena.store.name, counts), lambda: gather(arena.store))
 
 
 def _days(health: Health) -> None:
@@ -138,7 +142,7 @@ def _voters(arena: Arena, health: Health) -> None:
         downloads(rows, name="busiest-voters", origin=f"The {len(rows)} voters with most votes, under pseudonyms.")
 
 
-def _pairing(arena: Arena, votes: str) -> None:
+def _pairing(arena: Arena) -> None:
     st.html("<h2>Pairing</h2>")
     total, rows = drawn(arena)
     if not total:
@@ -154,9 +158,9 @@ def _pairing(arena: Arena, votes: str) -> None:
     figure(shares(rows), rows, name="pairing", origin=origin, alt=f"Share of draws of {len(rows)} models beside the policy's")
 
 
-def _audit(arena: Arena, votes: str) -> None:
+def _audit(arena: Arena, counts: Counts) -> None:
     try:
-        found = _audited(arena, votes)
+        found = _audited(arena, counts)
     except ArenaError as error:
         st.warning(str(error))
         return
@@ -193,6 +197,8 @@ def flag_rows(found: Findings, secret: str) -> list[dict[str, Any]]:
     ]
 
 
-@st.cache_data(max_entries=2, show_spinner="Auditing …")
-def _audited(_arena: Arena, votes: str) -> Findings:
-    return audit(audit_votes_of(_arena.store))
+def _audited(arena: Arena, counts: Counts) -> Findings:
+    """What an audit finds; kept until `counts` changes."""
+    key = (arena.store.name, counts)
+    with nullcontext() if _FOUND.has(key) else st.spinner("Auditing …"):
+        return _FOUND.get(key, lambda: audit(audit_votes_of(arena.store)))

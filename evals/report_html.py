@@ -7,6 +7,7 @@ scores.jsonl, measures.jsonl and load.json. The pictures are drawn on this machi
 they read in the light, in the dark and on paper.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -154,7 +155,11 @@ def _scores_picture(scores: Sequence[Score]) -> dict[str, Any] | None:
     if not rows:
         return None
     share = all(0 <= (one.value or 0) <= 1 for one in scores)
-    axis = {"title": scores[0].metric, "axis": {"format": "%" if share else "~g", "tickCount": 6}, "scale": {"zero": False, "nice": True}}
+    axis = {
+        "title": scores[0].metric,
+        "axis": {"format": "%" if share else "~g", "tickCount": 6},
+        "scale": {"zero": False, "nice": True, "padding": 8},
+    }
     y = {"field": "endpoint", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 220}}
     bars = {"x": {"field": "lower", "type": "quantitative", **axis}, "x2": {"field": "upper"}, "y": y}
     dots = {"x": {"field": "value", "type": "quantitative"}, "y": y}
@@ -185,19 +190,36 @@ def _throughput_picture(summary: Summary) -> dict[str, Any] | None:
     return _lines(summary, rows, "rate", "output tokens a second", log=False)
 
 
+def _log(rows: list[dict[str, Any]], y: str, title: str) -> dict[str, Any]:
+    """A logarithmic axis with room for what is drawn and no more, ticks at 1, 2 and 5; vega would draw a line for each ninth of a power."""
+    low, high = min(row[y] for row in rows) / 1.4, max(row[y] for row in rows) * 1.4
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine, coarse = ([float(f"{step}e{power}") for power in powers for step in steps] for steps in ((1, 2, 5), (1,)))
+    fine, coarse = ([tick for tick in ticks if low <= tick <= high] for ticks in (fine, coarse))
+    axis = {"format": "~g", "values": fine if len(fine) <= 7 else coarse}
+    return {
+        "type": "quantitative",
+        "field": y,
+        "title": title,
+        "axis": axis,
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+    }
+
+
 def _lines(summary: Summary, rows: list[dict[str, Any]], y: str, title: str, *, log: bool) -> dict[str, Any] | None:
     if len({row["at"] for row in rows}) < 2:
         return None
     unit = "requests a second asked for" if summary.levels[0].load.rate is not None else "requests at once"
     names = list(dict.fromkeys(row["line"] for row in rows))
     kinds = list(dict.fromkeys(row["percentile"] for row in rows))
-    number: dict[str, Any] = {"type": "quantitative", "axis": {"format": "~g" if log else "~s", "tickCount": 5}}
+    number: dict[str, Any] = {"type": "quantitative", "axis": {"format": "~s", "tickCount": 5}}
+    places = {"format": ".3~g", "values": sorted({row["at"] for row in rows}), "labelOverlap": "greedy", "grid": False}
     colours, dashes = [BLUE, ORANGE][: len(names)], [[1, 0], [6, 4]][: len(kinds)]
     # One kind of line needs no legend for its dashes.
     told = None if len(kinds) < 2 else {"title": None, "symbolType": "stroke", "symbolStrokeColor": "currentColor"}
     encoding = {
-        "x": {**number, "field": "at", "title": unit, "scale": {"type": "log", "nice": False}},
-        "y": {**number, "field": y, "title": title, "scale": {"type": "log" if log else "linear"}},
+        "x": {**number, "axis": places, "field": "at", "title": unit, "scale": {"type": "log", "nice": False}},
+        "y": {**number, "field": y, "title": title, "scale": {"type": "linear"}} if not log else _log(rows, y, title),
         "color": {"field": "line", "type": "nominal", "scale": {"domain": names, "range": colours}, "legend": {"title": None}},
         "strokeDash": {"field": "percentile", "type": "nominal", "scale": {"domain": kinds, "range": dashes}, "legend": told},
     }

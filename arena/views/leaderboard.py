@@ -13,11 +13,16 @@ from arena.battle import Arena, current
 from arena.categories import own_rules, questions, rule, rules
 from arena.errors import ArenaError
 from arena.ratings import Z95, Board, Method, Rating, rate
+from arena.store import Counts
 from arena.style import STYLE
 from arena.views import frame
+from arena.views.kept import Kept
 
 METHODS = {"bt": "Bradley–Terry", "davidson": "Davidson", "elo": "Online Elo"}
 EVERYTHING = "all battles"
+# What the page shows when nobody has chosen otherwise.
+USUAL = Method(fragility=True)
+_BOARDS: Kept[tuple[Board, int, int]] = Kept(64)
 _STYLE_HELP = "What the ratings are when answers are equally long and equally decorated with headings, lists and bold text."
 _CLUSTER_HELP = "Votes of one person resemble each other: intervals that allow for it are wider."
 _FLIP = "so many dropped votes, at most, put the next model above this one"
@@ -41,7 +46,7 @@ def page() -> None:
         files = st.container(width="content")
     board, n_votes, n_both_bad = None, counts.n_votes, 0
     try:
-        board, n_votes, n_both_bad = _board(arena, f"{arena.store.name} {counts}", asked, category)
+        board, n_votes, n_both_bad = board_of(arena, counts, asked, category)
     except ArenaError as error:
         st.warning(str(error))
     ratings = board.ratings if board else ()
@@ -74,14 +79,17 @@ def _asked() -> Method:
     )  # fmt: skip
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={Method: repr})
-def _board(_arena: Arena, votes: str, method: Method, category: str) -> tuple[Board, int, int]:
-    """The board, its votes, and those that found both bad; kept until `votes` (where they lie, and how many) changes."""
-    where = None if category == EVERYTHING else rule(category, _arena.results)
-    ballots = _arena.store.ballots(where=where, columns=bool(method.style), counted=method.counted, by_voter=method.by_voter)
-    # Fragility refits the board for each pair of neighbours: half a second for sixty models.
-    n_both_bad = int(ballots.counts[ballots.winner == BOTH_BAD].sum())
-    return rate(ballots, method), int(ballots.counts.sum()), n_both_bad
+def board_of(arena: Arena, counts: Counts, method: Method = USUAL, category: str = EVERYTHING) -> tuple[Board, int, int]:
+    """The board, its votes, and those that found both bad; kept until `counts` changes."""
+
+    def make() -> tuple[Board, int, int]:
+        where = None if category == EVERYTHING else rule(category, arena.results)
+        ballots = arena.store.ballots(where=where, columns=bool(method.style), counted=method.counted, by_voter=method.by_voter)
+        # Fragility refits the board for each pair of neighbours: half a second for sixty models.
+        n_both_bad = int(ballots.counts[ballots.winner == BOTH_BAD].sum())
+        return rate(ballots, method), int(ballots.counts.sum()), n_both_bad
+
+    return _BOARDS.get((arena.store.name, counts, method, category), make)
 
 
 def _categories(arena: Arena) -> list[str]:

@@ -67,16 +67,16 @@ def fight_in_the_app(prompt: str, prefer: str) -> tuple[list[str], dict[str, str
 
 
 @contextmanager
-def served(model: Path, results: Path) -> Iterator[str]:
-    """`serving up MODEL` in a process of its own, as a user runs it; the endpoint's id once it is registered; gone when it is stopped."""
+def served(model: Path, results: Path, *options: str) -> Iterator[str]:
+    """`serving up MODEL …` in a process of its own, as a user runs it; the endpoint's id once it is registered; gone when it is stopped."""
     known = set(load_endpoints(results))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "serving.cli", "up", str(model), "--engine", "transformers", "--results", str(results)]
+    command = [sys.executable, "-m", "serving.cli", "up", str(model), "--engine", "transformers", "--results", str(results), *options]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 240
         while not (new := set(load_endpoints(results)) - known):
             assert process.poll() is None, process.stdout and process.stdout.read()
             assert time.monotonic() < limit

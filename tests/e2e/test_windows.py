@@ -1,8 +1,6 @@
 """The windows in a real browser, on the demo's recordings and a load test of a loopback server: light and dark, wide and narrow.
 
-    BAKEOFF_PICTURES=/tmp/pictures AXE=…/axe.min.js pytest tests/e2e/test_windows.py        # keep the screenshots; axe-core's verdict too
-
-axe-core is found by AXE, or in node_modules beside the project (`npm install --no-save axe-core`); without it its part is skipped.
+BAKEOFF_PICTURES=/tmp/pictures pytest tests/e2e/test_windows.py        # keep the screenshots
 """
 
 import os
@@ -22,7 +20,6 @@ from evals.suite import choose_endpoints, find_suite, load_suite
 from serving.endpoints import register
 
 pytestmark = [needs_chromium, pytest.mark.timeout(300)]
-ROOT = Path(__file__).parents[2]
 GPT4 = ("gpt-4-0314", "gpt-4-0613")
 VIEWS = {
     "benchmarks": f"benchmarks?first={GPT4[0]}&second={GPT4[1]}",
@@ -32,8 +29,6 @@ VIEWS = {
     "trade-offs": "trade-offs",
     "drift": f"drift?watched={GPT4[0]}",
 }
-# What axe-core finds in Streamlit's own chrome, which is not ours to mend.
-STREAMLITS = {"stHeader", "stToolbar", "stTopNavSection"}
 
 
 @pytest.fixture(scope="module")
@@ -129,29 +124,3 @@ def test_an_empty_house_says_what_to_run(tmp_path: Path) -> None:
             page.locator(".empty", has_text=command).wait_for()
         open_view(page, f"{url}/cost")
         page.locator("th", has_text="$ a month").wait_for()
-
-
-def axe() -> Path | None:
-    """axe-core's file, where somebody has it."""
-    for path in (Path(os.environ.get("AXE") or "axe.min.js"), ROOT / "node_modules" / "axe-core" / "axe.min.js"):
-        if path.is_file():
-            return path
-    return None
-
-
-OTHERS = {name: name for name in ("leaderboard", "pick", "head-to-head", "votes-health", "training", "about")} | {"battle": ""}
-
-
-@pytest.mark.skipif(axe() is None, reason="axe-core is not here: npm install --no-save axe-core, or AXE=…/axe.min.js")
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
-def test_axe_core_has_no_serious_finding(address: str, tmp_path: Path, scheme: str, width: int) -> None:
-    found = []
-    with chromium(tmp_path / "profile", viewport={"width": width, "height": 1600}, color_scheme=scheme, bypass_csp=True) as page:
-        for name, path in (VIEWS | OTHERS).items():
-            open_view(page, f"{address}/{path}")
-            page.add_script_tag(path=str(axe()))
-            for violation in page.evaluate("axe.run({exclude: [['[data-testid=stSidebar]']]}).then(result => result.violations)"):
-                nodes = [node for node in violation["nodes"] if not any(word in str(node["html"]) for word in STREAMLITS)]
-                if violation["impact"] in ("serious", "critical") and nodes:
-                    found.append(f"{name}: {violation['id']} ({len(nodes)}): {nodes[0]['html'][:200]} {nodes[0]['any'][:1]}")
-    assert not found, "\n".join(found)

@@ -1,6 +1,8 @@
 """The HTML report needs nothing but itself, and its numbers are those of the run's files, to the digit."""
 
 import json
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from evals.report_html import to_html
 from evals.runs import RunFiles, read_run_record
 from serving.endpoints import register
 from tests.evals.conftest import Evals
+
+# What prints a page, and reads the print; and a reader's screen that is dark.
+TOOLS = ("chromium", "pdftotext", "pdftoppm")
+DARK = "--blink-settings=preferredColorScheme=0"
 
 
 class Cells(HTMLParser):
@@ -115,3 +121,22 @@ def test_markdown_and_json_still_take_both_kinds(evals: Evals, demo: RunFiles, l
     code, out, _ = evals("report", demo.folder, "--json")
     document: Any = json.loads(out.splitlines()[-1])
     assert code == 0 and document["run_id"] == demo.run.run_id
+
+
+@pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason="apt-get install chromium poppler-utils")
+def test_on_paper_each_run_begins_a_page_and_every_column_is_on_it(demo: RunFiles, load_folder: Path, tmp_path: Path) -> None:
+    page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+    load = (read_run_record(load_folder), read_summary(load_folder))
+    page.write_text(to_html([demo, load, demo]), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", DARK, "--no-pdf-header-footer", f"--user-data-dir={tmp_path / 'profile'}"]
+    subprocess.run(["chromium", *flags, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True, timeout=100)
+    pages = subprocess.run(["pdftotext", "-layout", pdf, "-"], check=True, capture_output=True, text=True).stdout.split("\f")[:-1]
+    firsts = [text.split("\n")[0].strip() for text in pages]
+    assert firsts.count("demo") == 2 and sum(first.startswith("Load on") for first in firsts) == 1
+    # The demo's tables: the last column is whole, and what a table is from stands below it.
+    assert sum(text.count("$13.8") for text in pages) >= 4
+    assert not [first for first in firsts if first.startswith("Run ")]
+    subprocess.run(["pdftoppm", "-r", "10", "-gray", "-singlefile", pdf, tmp_path / "first"], check=True)
+    _, size, most, rest = (tmp_path / "first.pgm").read_bytes().split(b"\n", 3)
+    width = int(size.split()[0])
+    assert int(most) == 255 and rest[0] == rest[width - 1] == 255

@@ -1,0 +1,33 @@
+"""What the first visitor would wait for is there before he comes."""
+
+from pathlib import Path
+
+import pytest
+
+from arena.battle import Arena, open_arena
+from arena.errors import ArenaError
+from arena.importers import seed_demo
+from arena.store import Store
+from arena.views import leaderboard
+from dashboards import rankings, votes_health
+from dashboards.ahead import prepare
+
+
+def test_pages_on_votes_need_the_store_no_more(results: Path):
+    with Store(results / "arena.duckdb") as store:
+        seed_demo(store)
+        with open_arena(Arena(store, results=results, demo=True, speed=1, secret="s")) as arena:
+            counts = store.counts()
+            prepare(arena, at_least=1)
+    with pytest.raises(ArenaError):
+        store.counts()
+    board, n_votes, _ = leaderboard.board_of(arena, counts)
+    assert n_votes == counts.n_votes and board.ratings[0].n_to_flip is not None
+    assert rankings.past(arena, counts, quiet=True)[-1].ratings[0].model == board.ratings[0].model
+    assert votes_health.health_of(arena, counts).n_votes == n_votes
+
+
+def test_a_house_that_closes_meanwhile_is_no_trouble(results: Path):
+    with Store(results / "arena.duckdb") as store, open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena:
+        pass
+    prepare(arena, at_least=0)
