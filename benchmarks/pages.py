@@ -1,6 +1,6 @@
 """Do the windows open at once, whatever lies in results/? Made-up runs in the project's own files, and each page in a real browser.
 
-    python benchmarks/pages.py                                  # 200 runs x 2,000 samples; some two minutes
+    python benchmarks/pages.py                                  # 200 runs x 2,000 samples, 40 load tests of 8 levels; some two minutes
     python benchmarks/pages.py --runs 200 --results /tmp/many   # keep them, and use them again
 
 A page is there when its heading is seen and the script behind it has ended; the clock starts at the navigation, so that loading Streamlit
@@ -23,9 +23,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
 from browser import chromium, house
 
+from evals.load.figures import client_of, summarise
+from evals.load.plan import Load, Shape, append_samples
+from evals.load.plan import Sample as Sent
+from evals.load.prompts import Words
+from evals.load.run import Settings, Watching, summary_of
+from evals.load.slo import parse_slo
 from evals.measures import measures
 from evals.runs import Run, Sample, Score, read_run, write_lines, write_run
 from serving.completion import Completion, Request, Usage
+from serving.documents import write_text_atomically
+from serving.endpoints import Endpoint
 
 ENDPOINTS = tuple(f"model-{letter}" for letter in "abcdefghijkl")
 TASKS = ("arithmetic", "extraction", "reasoning", "translation", "summaries", "code")
@@ -33,6 +41,7 @@ PAGES = {
     "battle": "", "leaderboard": "leaderboard", "Benchmarks": "benchmarks",
     "Benchmarks, two compared": "benchmarks?first=model-a&second=model-b",
     "Samples": "samples", "Samples, filtered": "samples?endpoint=model-a&verdict=wrong&page=3", "Load": "load", "Cost": "cost",
+    "Cost of a load test": "cost?source=LOAD",
     "Trade-offs": "trade-offs", "Drift": "drift",
 }  # fmt: skip
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,6 +97,49 @@ def _write_run(folder: Path, started: datetime, endpoints: list[str], tasks: lis
     write_lines(folder / "measures.jsonl", measures(read_run(folder)))
 
 
+def write_loads(results: Path, loads: int) -> None:
+    """Sweeps of 8 levels, 400 requests each, in the files that `evals load` writes."""
+    draw = random.Random(2)
+    slo = parse_slo("ttft=2,tpot=0.1")
+    for number in range(loads):
+        started = START + timedelta(hours=12 * number + 6)
+        endpoint = Endpoint(id=ENDPOINTS[number % len(ENDPOINTS)], wire="openai", model="m", base_url="http://127.0.0.1:9/v1")
+        run_id = f"{started:%Y%m%d-%H%M%S}-load-{endpoint.id}"
+        folder = results / "runs" / run_id
+        folder.mkdir(parents=True)
+        settings = Settings(endpoint=endpoint, load=Load(concurrency=1, requests=400), sweep=True, shape=Shape(), slo=slo, seed=number)
+        levels = []
+        for point in range(8):
+            samples = _sent(2**point, point, draw)
+            append_samples(folder / "load.jsonl", samples)
+            client = client_of(samples, [0.0001], processes=1, cpu_s=1.0, cpu_share=0.1)
+            level = summarise(samples, Load(concurrency=2**point, requests=400), slo=slo)
+            levels.append(level.model_copy(update={"client": client}))
+        summary = summary_of(run_id, settings, levels, Watching(words=Words()))
+        write_text_atomically(folder / "load.json", summary.model_dump_json(indent=1) + "\n")
+        record = Run(
+            run_id=run_id, suite="load", endpoints=(endpoint.id,), started_at=started, finished_at=started + timedelta(minutes=5),
+            versions={"python": "3.11"}, seed=number, config=settings.model_dump(mode="json", exclude_defaults=True),
+        )  # fmt: skip
+        write_run(record, folder)
+
+
+def _sent(at_once: int, point: int, draw: random.Random) -> list[Sent]:
+    """400 answered requests, `at_once` of them at a time, 200 tokens each."""
+    free, samples = [0.0] * at_once, []
+    for request in range(400):
+        place = free.index(min(free))
+        begin, ttft, gap = free[place], 0.1 * draw.lognormvariate(0, 0.3) * (1 + at_once / 40), 0.01 * (1 + at_once / 60)
+        chunks = tuple(round(ttft + gap * token, 4) for token in range(200))
+        free[place] = begin + chunks[-1]
+        samples.append(
+            Sent(point=point, request=request, phase="steady", scheduled_s=begin, sent_s=begin, ended_s=free[place], ttft_s=ttft,
+                 latency_s=chunks[-1], latency_from_schedule_s=chunks[-1], chunk_times_s=chunks, input_tokens=1000, output_tokens=200,
+                 tokens_from="server", status="ok")
+        )  # fmt: skip
+    return samples
+
+
 def look(page: Any, url: str) -> float:
     """Seconds until the page is there."""
     start = time.perf_counter()
@@ -101,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--loads", type=int, default=40)
     parser.add_argument("--results", type=Path, help="where the runs are, or are made and left")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -108,18 +161,20 @@ def main() -> None:
         results = options.results or Path(name) / "results"
         if not (results / "runs").exists():
             write_many(results, options.runs, options.samples)
+            write_loads(results, options.loads)
+        newest = max((folder.name for folder in (results / "runs").glob("*-load-*")), default="")
         taken: dict[str, list[float]] = {}
         with house("dashboards", "--demo", results=results) as url:
             for round_ in range(2):
                 with chromium(Path(name) / f"profile-{round_}", viewport={"width": 1440, "height": 900}) as page:
                     for title, path in PAGES.items():
-                        taken.setdefault(title, []).append(look(page, f"{url}/{path}"))
+                        taken.setdefault(title, []).append(look(page, f"{url}/{path.replace('LOAD', newest)}"))
     lines = [
         "| page | first, s | again, s |",
         "|---|---|---|",
         *(f"| {title} | {one:.2f} | {two:.2f} |" for title, (one, two) in taken.items()),
     ]
-    lines.append(f"\n{options.runs} runs x {options.samples:,} samples, load average {os.getloadavg()[0]:.1f}.")
+    lines.append(f"\n{options.runs} runs x {options.samples:,} samples, {options.loads} load tests, load average {os.getloadavg()[0]:.1f}.")
     sys.stdout.write("\n".join(lines) + "\n")
     if options.json:
         options.json.write_text(json.dumps(taken))

@@ -1,5 +1,6 @@
 """How every chart of the house looks: one palette, one mark size, colours that hold in the light and in the dark."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
@@ -57,12 +58,39 @@ def points_with_intervals(rows: Sequence[dict[str, Any]], *, x: str, x_title: st
     y = alt.Y("value:Q", title="quality", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, padding=14))
     bars = base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=alt.Y("lower:Q"), y2="upper:Q")
     dots = base.mark_circle(size=110, opacity=1).encode(y=y)
-    # A name stands on the side of its point where there is room for it.
-    middle = (low * high) ** 0.5
-    left = base.mark_text(align="left", dx=9, dy=-7, fontSize=13).transform_filter(f"datum.{x} <= {middle}")
-    right = base.mark_text(align="right", dx=-9, dy=-7, fontSize=13).transform_filter(f"datum.{x} > {middle}")
-    names = [layer.encode(y=y, text="endpoint:N") for layer in (left, right)]
+    names = []
+    for place in set(sides := _sides_of_names(rows, x)):
+        mine = [row for row, side in zip(rows, sides, strict=True) if side == place]
+        text = alt.Chart(pd.DataFrame(mine)).mark_text(align=place[0], dx=9 if place[0] == "left" else -9, dy=place[1], fontSize=13)
+        names.append(text.encode(x=base.encoding.x, y=y, text="endpoint:N", color=base.encoding.color))
     return alt.layer(bars, dots, *names).properties(height=340)
+
+
+def _sides_of_names(rows: Sequence[dict[str, Any]], x: str) -> list[tuple[str, int]]:
+    """Where each name stands (align, dy): towards the middle, where there is room; below its point where one above would lie on another.
+
+    Reckoned in pixels of a plot of 420 x 230, which is what a column of a page has.
+    """
+    low, high = float(min(row[x] for row in rows)) / 1.5, float(max(row[x] for row in rows)) * 1.5
+    bottom, top = min(row["lower"] for row in rows), max(row["upper"] for row in rows)
+
+    def across(row: dict[str, Any]) -> float:
+        return 420 * math.log(float(row[x]) / low) / math.log(high / low)
+
+    def up(value: float) -> float:
+        return float(230 * (value - bottom) / max(top - bottom, 1e-9))
+
+    taken = [(across(row) - 6, across(row) + 6, up(row["lower"]) - 5, up(row["upper"]) + 5) for row in rows]
+    sides = []
+    for place, row in enumerate(rows):
+        align, wide = "left" if across(row) <= 210 else "right", 7.5 * len(row["endpoint"])
+        start = across(row) + 9 if align == "left" else across(row) - 9 - wide
+        boxes = {dy: (start, start + wide, up(row["value"]) - dy - 8, up(row["value"]) - dy + 8) for dy in (-7, 9, -16, 18)}
+        others = [box for number, box in enumerate(taken) if number != place]
+        free = [dy for dy, (a, b, c, d) in boxes.items() if not any(a < f and e < b and c < h and g < d for e, f, g, h in others)]
+        sides.append((align, dy := free[0] if free else -7))
+        taken.append(boxes[dy])
+    return sides
 
 
 def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
@@ -156,7 +184,8 @@ def dots(rows: Sequence[dict[str, Any]], *, x: str, title: str, format: str) -> 
 
     order = ["choice", "front", "beaten", "excluded"]
     colour = alt.Color("role:N", scale=alt.Scale(domain=order, range=["#D55E00", "#3388C8", "#8a8178", "#8a8178"]), legend=None)
-    endpoints = alt.Y("endpoint:N", sort=[row["endpoint"] for row in rows], title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False))
+    names = alt.Axis(labelLimit=220, labelOverlap=False, labelFlush=False)
+    endpoints = alt.Y("endpoint:N", sort=[row["endpoint"] for row in rows], title=None, axis=names)
     base = alt.Chart(pd.DataFrame(rows)).encode(y=endpoints, color=colour)
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X(f"{x}_lower:Q"), x2=f"{x}_upper:Q")
     value = alt.X(f"{x}:Q", title=title, axis=alt.Axis(format=format), scale=alt.Scale(zero=False))
@@ -172,7 +201,7 @@ def intervals(rows: Sequence[dict[str, Any]], *, y: str, x: str, x_title: str, p
     form = ".1%" if percent else ".3~g"
     bounds = [value for row in rows for value in (row[x], row["lower"], row["upper"]) if value is not None]
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        y=alt.Y(f"{y}:N", sort=[row[y] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelFontSize=13)),
+        y=alt.Y(f"{y}:N", sort=[row[y] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelFontSize=13, labelFlush=False)),
         color=alt.Color("endpoint:N", scale=alt.Scale(domain=list(colour), range=list(colour.values())), legend=None),
         tooltip=[alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{x}:Q", format=form), *(alt.Tooltip(f"{end}:Q", format=form) for end in ENDS)],
     )
@@ -189,7 +218,7 @@ def differences(rows: Sequence[dict[str, Any]]) -> Any:
     import pandas as pd
 
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        y=alt.Y("task:N", sort=[row["task"] for row in rows], title=None, axis=alt.Axis(labelLimit=190)),
+        y=alt.Y("task:N", sort=[row["task"] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelFlush=False)),
         tooltip=["task:N", alt.Tooltip("difference:Q", format="+.1%"), *(alt.Tooltip(f"{end}:Q", format="+.1%") for end in ENDS), "n:Q"],
     )
     title = "other − baseline"
@@ -223,7 +252,7 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
         .mark_bar(height=9)
         .encode(
             y=y,
-            x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g")),
+            x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g", tickCount=6)),
             x2="to_s:Q",
             color=alt.Color(
                 "part:N", scale=alt.Scale(domain=names, range=[look[name] for name in names]), legend=alt.Legend(title=None, orient="top")
@@ -235,6 +264,14 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
         return bars.properties(height=alt.Step(24))
     ticks = alt.Chart(pd.DataFrame(list(chunks))).mark_tick(thickness=1, height=15, color="#7a7066", opacity=0.6).encode(y=y, x="at_s:Q")
     return alt.layer(bars, ticks).properties(height=alt.Step(24))
+
+
+def ladder(low: float, high: float, most: int = 7) -> list[float]:
+    """Ticks of a logarithmic axis: 1, 2, 5 times powers of ten from `low` to `high`; the powers alone where those are too many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine, coarse = ([float(f"{step}e{power}") for power in powers for step in steps] for steps in ((1, 2, 5), (1,)))
+    fine, coarse = ([tick for tick in ticks if low <= tick <= high] for ticks in (fine, coarse))
+    return fine if len(fine) <= most else coarse
 
 
 def with_interval(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -260,13 +297,19 @@ def against_load(
     frame = pd.DataFrame(list(rows))
     names = list(dict.fromkeys(row[line] for row in rows))
     scale = alt.Scale(domain=names, range=[PALETTE[place % len(PALETTE)] for place in (1, 0, 2, 3, 4, 5)][: len(names)])
-    x = alt.X(
-        "at:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=14), axis=alt.Axis(format="~g", tickCount=6, grid=False)
-    )
-    height = alt.Scale(type="log" if log else "linear", zero=not log, nice=True)
-    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=alt.Axis(format="~g" if log else "~s", tickCount=5))
+    places = sorted({row["at"] for row in rows})
+    levels = places if len(places) <= 9 else ladder(places[0], places[-1])
+    axis = alt.Axis(format=".3~g", values=levels, labelOverlap="greedy", grid=False)
+    x = alt.X("at:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=14), axis=axis)
+    height, axis = alt.Scale(zero=True, nice=True), alt.Axis(format="~s", tickCount=5)
+    if log:
+        # Room for every interval and limit and no more: vega would go on to the next power of ten, with a line for each ninth of it.
+        ends = [row[key] for row in rows for key in (y, *ENDS) if row[key]] + [limit["limit"] for limit in limits]
+        low, high = min(ends) / 1.4, max(ends) * 1.4
+        height, axis = alt.Scale(type="log", domain=[low, high], nice=False), alt.Axis(format="~g", values=ladder(low, high))
+    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=axis)
     tip = ["load:N", f"{line}:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in (y, *ENDS)), "n:Q"]
-    colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2))
+    colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1))
     base = alt.Chart(frame).encode(x=x, color=colour, tooltip=tip)
     layers = [base.mark_line(strokeWidth=2).encode(y=top), base.mark_circle(size=60, opacity=1).encode(y=top)]
     # A layer without anything in it is an element without a name to a screen reader.
@@ -276,14 +319,15 @@ def against_load(
     if marks:
         places = alt.Chart(pd.DataFrame(list(marks))).encode(x="at:Q")
         layers.append(places.mark_rule(strokeDash=[4, 4], color="#8a8178"))
-        for left, align, dx in ((True, "right", -5), (False, "left", 5)):
+        for left, align, dx in ((True, "right", 5), (False, "left", -5)):
             if named := [mark for mark in marks if mark["left"] == left]:
-                words = alt.Chart(pd.DataFrame(named)).mark_text(align=align, dx=dx, baseline="top", color="#8a8178")
-                layers.append(words.encode(x="at:Q", text="mark:N", y=alt.value(2)))
+                # Above the lines, which rise to the right.
+                words = alt.Chart(pd.DataFrame(named)).mark_text(align=align, dx=dx, baseline="bottom", color="#8a8178")
+                layers.append(words.encode(x="at:Q", text="mark:N", y=alt.value(-3)))
     if limits:
         heights = alt.Chart(pd.DataFrame(list(limits))).encode(y=alt.Y("limit:Q", scale=height))
         layers.append(heights.mark_rule(strokeDash=[2, 3], color="#8a8178"))
-        layers.append(heights.mark_text(align="left", dx=4, dy=-6, color="#8a8178").encode(text="name:N", x=alt.value(0)))
+        layers.append(heights.mark_text(align="left", dx=20, dy=-6, color="#8a8178").encode(text="name:N", x=alt.value(0)))
     return alt.layer(*layers).properties(height=320)
 
 
@@ -295,7 +339,7 @@ def percentiles(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(row["line"] for row in rows))
     axis = alt.Axis(format="~g", tickCount=6)
     base = alt.Chart(pd.DataFrame(list(rows))).encode(
-        y=alt.Y("line:N", sort=names, title=None),
+        y=alt.Y("line:N", sort=names, title=None, axis=alt.Axis(labelFlush=False)),
         color=alt.Color("quantity:N", scale=alt.Scale(domain=["latency", "TTFT"], range=[PALETTE[1], PALETTE[0]]), legend=None),
         tooltip=["line:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("seconds", *ENDS)), "n:Q"],
     )
@@ -319,8 +363,8 @@ def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:
     frame["at"] = pd.to_datetime(frame["at"])
     day = "%-d %b" if frame["at"].max() - frame["at"].min() > pd.Timedelta(days=2) else "%-d %b %H:%M:%S"
     base = alt.Chart(frame).encode(
-        x=alt.X("at:T", title=None, axis=alt.Axis(grid=False, tickCount=5, labelOverlap=True, format=day)),
-        color=alt.Color("task:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=2)),
+        x=alt.X("at:T", title=None, scale=alt.Scale(padding=16), axis=alt.Axis(grid=False, tickCount=5, labelOverlap=True, format=day)),
+        color=alt.Color("task:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1)),
         tooltip=["run_id:N", "task:N", *(alt.Tooltip(f"{key}:Q", format=form) for key in ("value", *ENDS)), "n:Q"],
     )
     y = alt.Y(

@@ -96,9 +96,8 @@ def _over_time(mine: Sequence[Listed], endpoint: str, same: set[Path]) -> None:
     drawn = [row for row in rows if row["task"] in shown]
     if not drawn:
         return
-    origin = (
-        f"From {len(same)} runs, {mine[0].when} to {mine[-1].when}; n = {min(row['n'] for row in drawn):,} an item set; 95 % intervals."
-    )
+    days = " to ".join(dict.fromkeys((mine[0].when, mine[-1].when)))
+    origin = f"From {len(same)} runs, {days}; n = {min(row['n'] for row in drawn):,} an item set; 95 % intervals."
     share = all(0 <= row["value"] <= 1 for row in drawn)
     figure(over_time(drawn, percent=share), rows, name="over-time", origin=origin, alt=f"Scores of {endpoint} over time")
 

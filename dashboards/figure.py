@@ -34,10 +34,12 @@ def downloads(rows: Sequence[Mapping[str, Any]], *, name: str, origin: str, char
         offered: dict[str, Callable[[], str | bytes]] = {"csv": lambda: as_csv(rows)}
         if chart is not None:
             offered |= {"svg": lambda: as_svg(chart), "png": lambda: as_png(chart)}
-        for kind, made in offered.items():
-            st.download_button(
-                kind.upper(), made, file_name=f"{name}.{kind}", mime=_MIME[kind], key=f"{kind}-{name}", type="tertiary", on_click="ignore"
-            )
+        with st.container(horizontal=True, width="content", gap="small"):
+            for kind, made in offered.items():
+                st.download_button(
+                    kind.upper(), made, file_name=f"{name}.{kind}", mime=_MIME[kind], key=f"{kind}-{name}", type="tertiary",
+                    on_click="ignore",
+                )  # fmt: skip
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from dashboards import links
 from dashboards.charts import against_load, percentiles
 from dashboards.figure import downloads, figure
 from dashboards.runs_index import Listed, index, loads
-from dashboards.tables import board
+from dashboards.tables import board, seconds
 from evals.load.report import FEW, cells, headings_of, notes
 from evals.load.run import Summary, read_summary
 from evals.load.slo import limits
@@ -45,7 +45,7 @@ def page() -> None:
     except BakeoffError as error:
         st.error(str(error))
         return
-    st.markdown(f"**{summary.endpoint}** ({summary.model}), {_asked(summary)}")
+    st.markdown(f"**{summary.endpoint}** ({_model(summary.model)}), {_asked(summary)}")
     rows = points(summary)
     if not rows:
         frame.empty("Nothing was answered.", f"Its report says why: <code>evals report {run.folder.name}</code>.")
@@ -118,7 +118,7 @@ def _charts(run: Listed, summary: Summary, rows: Sequence[dict[str, Any]]) -> No
     unit = "requests a second asked for" if summary.levels[0].load.rate is not None else "requests at once"
     drawn = [row for row in rows if row["percentile"] in ("p50", "p99")]
     asked = limits(summary.slo) if summary.slo else {}
-    promises = [{"limit": limit, "name": f"{name} limit"} for name, limit in asked.items() if name != "tpot"]
+    promises = [{"limit": limit, "name": f"{name} limit, {seconds(limit)}"} for name, limit in asked.items() if name != "tpot"]
     options: dict[str, Any] = {"x_title": unit, "marks": marks(summary)}
     chart = against_load(drawn, y="seconds", line="line", y_title="seconds from schedule", log=True, limits=promises, **options)
     figure(chart, rows, name="latency-against-load", origin=origin, alt="Latency and TTFT against load, with the knee")
@@ -132,6 +132,11 @@ def _charts(run: Listed, summary: Summary, rows: Sequence[dict[str, Any]]) -> No
         if mine:
             with column:
                 figure(against_load(mine, y="value", line="rate", y_title=title, **options), mine, name=name, origin=origin, alt=title)
+
+
+def _model(name: str) -> str:
+    """A model's name; of a folder on this machine its end, which tells it apart."""
+    return name if not name.startswith("/") else f"…/{'/'.join(Path(name).parts[-2:])}"
 
 
 def _asked(summary: Summary) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from dashboards.charts import PALETTE, with_interval
 
 GREY = "#8a8178"
-_HEIGHT_PX, _LINE_PX = 330, 15
+_HEIGHT_PX, _LINE_PX, _NAMES_PX = 330, 15, 140
 
 
 def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]]) -> Any:
@@ -18,7 +18,10 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
     height = alt.Scale(type="log", nice=False, padding=12)
     y = alt.Y("value:Q", title="$ for 1,000 requests", scale=height, axis=alt.Axis(format="$~g", tickCount=5, grid=False))
     x = alt.X(
-        "utilisation:Q", title="share of the time that the machine is busy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
+        "utilisation:Q",
+        title="share of the time that the machine is busy",
+        axis=alt.Axis(format="%", tickCount=5),
+        scale=alt.Scale(domain=[0, 1]),
     )
     dear = [row for row in rows if row["value"] > 0]
     base = alt.Chart(pd.DataFrame(dear)).encode(x=x, tooltip=["option:N", *_money("value", "lower", "upper")])
@@ -36,10 +39,13 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
         apis = alt.Chart(pd.DataFrame(priced)).encode(
             y=alt.Y("value:Q", scale=height), tooltip=["option:N", *_money("value", "usd_per_mtok")]
         )
-        layers.append(apis.mark_rule(color=PALETTE[1], opacity=0.7))
+        # Names stand to the left of all lines, so that none lies on the line of an API that is too near to be named.
+        layers.append(apis.mark_rule(color=PALETTE[1], opacity=0.7).encode(x=alt.value(_NAMES_PX), x2=alt.value("width")))
         values = [row["value"] for row in (*dear, *priced)]
         named = _apart(priced, math.log(max(values) / min(values)) * _LINE_PX / _HEIGHT_PX)
-        names = alt.Chart(pd.DataFrame(named)).mark_text(align="left", dx=4, dy=-6, color=PALETTE[1], fontSize=11)
+        names = alt.Chart(pd.DataFrame(named)).mark_text(
+            align="left", baseline="middle", limit=_NAMES_PX - 6, color=PALETTE[1], fontSize=11
+        )
         layers.append(names.encode(y=alt.Y("value:Q", scale=height), text="option:N", x=alt.value(0)))
     return alt.layer(*layers).properties(height=_HEIGHT_PX)
 

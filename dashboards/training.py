@@ -22,6 +22,7 @@ MEASURED = {
     "eval_rewards/margins": "Reward margin",
     "eval_loss": "Loss on held-out rows",
 }
+AS_SHARES = {"eval_rewards/accuracies"}
 
 
 def page() -> None:
@@ -47,7 +48,7 @@ def page() -> None:
     if (record := records.get(chosen)) is None:
         st.html('<p class="note">It has no record: it runs now, or was interrupted. Press R to look again.</p>')
     else:
-        st.html(figures(cards(record)))
+        st.html(figures(cards(record, results)))
         _verdict(read_verdict(record.gate), record)
     _curves(read_curves(folder), chosen, folder)
     if record is not None:
@@ -95,17 +96,24 @@ def said(passed: bool | None) -> str:
     return {None: "not judged", True: "✓ passed", False: "✗ refused"}[passed]
 
 
-def cards(record: Training) -> list[tuple[str, str, str]]:
+def cards(record: Training, results: Path) -> list[tuple[str, str, str]]:
     """The figures at the top: size, time, and what was measured before and after."""
     told = [
-        ("Rows to learn from", f"{record.n_train:,}", f"{record.n_test:,} held out; {record.dataset}"),
+        ("Rows to learn from", f"{record.n_train:,}", f"{record.n_test:,} held out; {within(record.dataset, results)}"),
         ("Took", _took(record), f"{record.finished_at:%d %b %Y, %H:%M} UTC; seed {record.seed}"),
     ]
     for name, title in MEASURED.items():
         before, after = record.metrics.get(f"{name}_before"), record.metrics.get(name)
         if isinstance(before, int | float) and isinstance(after, int | float):
-            told.append((title, number(float(after)), f"{number(float(before))} before"))
+            now, then = (f"{value:.1%}" if name in AS_SHARES else number(float(value)) for value in (after, before))
+            told.append((title, now, f"{then} before"))
     return told
+
+
+def within(place: str, results: Path) -> str:
+    """A dataset's or a model's place; what lies in the results folder, from there on."""
+    path = Path(place)
+    return str(path.relative_to(results.resolve())) if path.is_absolute() and path.is_relative_to(results.resolve()) else place
 
 
 def _verdict(verdict: Verdict, record: Training) -> None:
@@ -132,6 +140,8 @@ def _curves(found: Curves, training_id: str, folder: Path) -> None:
         frame.empty("No curve was written.", f"{html.escape(training_id)} has no metrics.jsonl: it was trained before curves were kept.")
         return
     origin = f"{training_id}, {found.n_lines:,} log steps"
+    if any(row["name"].startswith("eval_") for rows in found.groups.values() for row in rows):
+        origin += "; dashed: held-out rows"
     origin += f"; {found.n_broken} line{'s' * (found.n_broken != 1)} could not be read." if found.n_broken else "."
     columns = st.columns(2, gap="large")
     for place, (title, rows) in enumerate(found.groups.items()):
@@ -140,7 +150,7 @@ def _curves(found: Curves, training_id: str, folder: Path) -> None:
             chart = curve_chart(rows, title=title, format=".0%" if title in SHARES else None)
             figure(chart, rows, name=name, origin=origin, alt=f"{title} by step")
     if found.others:
-        other = st.selectbox("Another measure", list(found.others), index=None, placeholder="Nothing more", key="measure")
+        other = st.selectbox("Another measure", list(found.others), index=None, placeholder="Choose one", key="measure")
         if other:
             rows = found.others[other]
             figure(curve_chart(rows, title=other), rows, name="another-measure", origin=origin, alt=f"{other} by step")
@@ -153,15 +163,15 @@ def _lineage(record: Training, results: Path) -> None:
     except BakeoffError as error:
         st.warning(str(error))
         chain = [record]
-    st.html(chain_of(chain, served(results)))
+    st.html(chain_of(chain, served(results), results))
     link("leaderboard", "Its place on the leaderboard")
 
 
-def chain_of(chain: list[Training], endpoints: dict[str, str]) -> str:
+def chain_of(chain: list[Training], endpoints: dict[str, str], results: Path) -> str:
     """From the first base to the training, a step each, as an ordered list; `endpoints` say which training answers where."""
     steps = [f"<li><b>{html.escape(chain[-1].base)}</b> <small>the first base{_hash(chain[-1].base_hash)}</small></li>"]
     for link_ in reversed(chain):
-        more = f"{link_.method} on {html.escape(link_.dataset)}{_hash(link_.dataset_hash)}, {link_.n_train:,} rows"
+        more = f"{link_.method} on {html.escape(within(link_.dataset, results))}{_hash(link_.dataset_hash)}, {link_.n_train:,} rows"
         where = endpoints.get(link_.training_id)
         answers = f" <small>answers as <b>{html.escape(where)}</b></small>" if where else ""
         steps.append(f"<li><b>{html.escape(link_.training_id)}</b> <small>{more}</small>{answers}</li>")

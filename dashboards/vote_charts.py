@@ -15,16 +15,16 @@ def ratings_with_intervals(rows: _Rows) -> Any:
 
     order = [row["model"] for row in rows]
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
+        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False, labelFlush=False)),
         tooltip=[
             alt.Tooltip("model:N"),
             *(alt.Tooltip(f"{name}:Q", format=".0f") for name in ("rating", "rating_lower", "rating_upper")),
             alt.Tooltip("n_battles:Q", title="votes", format=","),
         ],
     )
-    x = alt.X("rating:Q", title="rating", scale=alt.Scale(zero=False, padding=12))
+    x = alt.X("rating:Q", title="rating", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=3, opacity=0.5, color=PALETTE[1]).encode(
-        x=alt.X("rating_lower:Q", title="rating"), x2="rating_upper:Q"
+        x=alt.X("rating_lower:Q", title="rating", axis=alt.Axis(tickCount=6)), x2="rating_upper:Q"
     )
     dots = base.mark_circle(size=70, opacity=1, color=PALETTE[1]).encode(x=x)
     return alt.layer(bars, dots).properties(height=alt.Step(22))
@@ -44,7 +44,7 @@ def over_time(rows: _Rows, *, timed: bool) -> Any:
             "model:N",
             scale=alt.Scale(domain=list(colour), range=list(colour.values())),
             legend=alt.Legend(
-                title=None, orient="bottom", columns=2, labelLimit=150, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
+                title=None, orient="top", columns=2, labelLimit=150, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
             ),
         ),
         tooltip=[
@@ -74,7 +74,7 @@ def by_day(rows: _Rows) -> Any:
             color=alt.Color(
                 "kind:N",
                 scale=alt.Scale(domain=["rated", "not rated"], range=[PALETTE[1], PALETTE[0]]),
-                legend=alt.Legend(title=None, orient="bottom"),
+                legend=alt.Legend(title=None, orient="top"),
             ),
             tooltip=[alt.Tooltip("day:T"), alt.Tooltip("kind:N"), alt.Tooltip("votes:Q", format=",")],
         )
@@ -91,7 +91,7 @@ def bars(rows: _Rows, *, x: str, y: str, x_title: str) -> Any:
         alt.Chart(pd.DataFrame(rows))
         .mark_bar(color=PALETTE[1], height={"band": 0.7})
         .encode(
-            x=alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(format="~s", tickMinStep=1)),
+            x=alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(format="~s", tickMinStep=1, tickCount=6)),
             y=alt.Y(f"{y}:N", sort=[row[y] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False)),
             tooltip=[alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{x}:Q", format=",")],
         )
@@ -106,7 +106,7 @@ def shares(rows: _Rows) -> Any:
 
     order = [row["model"] for row in rows]
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False)),
+        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, labelFlush=False)),
         tooltip=[
             alt.Tooltip("model:N"),
             alt.Tooltip("n:Q", title="draws", format=","),
@@ -114,33 +114,37 @@ def shares(rows: _Rows) -> Any:
             alt.Tooltip("expected:Q", title="by the policy", format=".2%"),
         ],
     )
-    x = alt.X("share:Q", title="share of the draws", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, padding=10))
+    x = alt.X("share:Q", title="share of the draws", axis=alt.Axis(format="%", tickCount=6), scale=alt.Scale(zero=False, padding=10))
     band = base.mark_bar(opacity=0.3, color=PALETTE[1], height={"band": 0.6}).encode(
-        x=alt.X("lower:Q", title="share of the draws"), x2="upper:Q"
+        x=alt.X("lower:Q", title="share of the draws", axis=alt.Axis(format="%", tickCount=6)), x2="upper:Q"
     )
     colour = alt.condition("datum.share < datum.lower || datum.share > datum.upper", alt.value(PALETTE[0]), alt.value(PALETTE[1]))
     return alt.layer(band, base.mark_circle(size=70, opacity=1).encode(x=x, color=colour)).properties(height=alt.Step(22))
 
 
 def curves(rows: _Rows, *, title: str, format: str | None = None) -> Any:
-    """Lines of `value` against `step`, one for each `name`."""
+    """Lines of `value` against `step`, one for each `name`; what was measured on held-out rows (`eval_…`) in the same colour, dashed."""
     import altair as alt
     import pandas as pd
 
-    colour = colours(sorted({row["name"] for row in rows}))
+    frame = pd.DataFrame(rows)
+    frame["measure"] = frame["name"].str.removeprefix("eval_")
+    frame["of"] = ["held out" if name.startswith("eval_") else "training" for name in frame["name"]]
+    colour = colours(sorted(set(frame["measure"])))
     several = len(colour) > 1
     return (
-        alt.Chart(pd.DataFrame(rows))
+        alt.Chart(frame)
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("value:Q", title=None, axis=alt.Axis(format=format) if format else alt.Axis(), scale=alt.Scale(zero=False)),
             color=alt.Color(
-                "name:N",
+                "measure:N",
                 scale=alt.Scale(domain=list(colour), range=list(colour.values())),
-                legend=alt.Legend(title=None, orient="bottom", columns=2) if several else None,
+                legend=alt.Legend(title=None, orient="top", columns=2, labelLimit=200, offset=4) if several else None,
             ),
+            strokeDash=alt.StrokeDash("of:N", scale=alt.Scale(domain=["training", "held out"], range=[[1, 0], [5, 4]]), legend=None),
             tooltip=[alt.Tooltip("name:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4g")],
         )
-        .properties(height=270 if several else 240, title=alt.TitleParams(title, anchor="start", fontSize=14))
+        .properties(height=270, title=alt.TitleParams(title, anchor="start", fontSize=14))
     )

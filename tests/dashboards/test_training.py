@@ -116,7 +116,7 @@ def test_the_newest_training_opens_with_its_verdict_curves_and_chain(open_page: 
     )
     shown, page = open_page()
     assert page.selectbox(key="training").value == "20260502-090000-dpo-tiny"
-    assert "✗ refused" in shown and "loses &lt;to&gt; its base" in shown and "0.712" in shown and "0.500 before" in shown
+    assert "✗ refused" in shown and "loses &lt;to&gt; its base" in shown and "71.2%" in shown and "50.0% before" in shown
     chain = shown.split('<ol class="chain">')[1]
     assert chain.index("org/tiny") < chain.index("20260501-090000-sft-tiny") < chain.index("20260502-090000-dpo-tiny")
     assert sum("6 log steps" in caption.value for caption in page.caption) == 3

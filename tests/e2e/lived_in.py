@@ -2,7 +2,7 @@
 
     home = live(tmp_path / "results")
 
-A tiny Llama is taught to say [Yes] or [No] to a number, is served under the name HOUSE by `serving up --engine transformers`, asked,
+A tiny Llama is taught to call every number prime, is served under the name HOUSE by `serving up --engine transformers`, asked,
 loaded and billed; then votes prefer No, DPO learns it, the gate looks, and the same name answers with other weights: real drift.
 """
 
@@ -24,7 +24,7 @@ HOUSE = "house-llama"
 ITEMS, BATTLES = 40, 6
 ASKED = 'Is {} a prime number? Think step by step and then answer "[Yes]" or "[No]".'
 # Numbers that the benchmark does not ask about: it ends below 20,000.
-NUMBERS = range(20_001, 20_161)
+NUMBERS = range(20_001, 20_301, 2)
 
 
 def turn(role: str, content: str) -> list[dict[str, str]]:
@@ -45,15 +45,10 @@ def live(results: Path) -> Path:
     workshop = results.parent / "workshop"
     with Store(results / "arena.duckdb") as store:
         seed_demo(store)
-    # It learns that odd numbers are prime, which the benchmark's primes like; then that people prefer to hear No.
-    answered = [
-        {"prompt": turn("user", ASKED.format(number)), "completion": turn("assistant", f"[{'Yes' if number % 2 else 'No'}]")}
-        for number in NUMBERS
-    ]
+    answered = [{"prompt": turn("user", ASKED.format(number)), "completion": turn("assistant", "[Yes]")} for number in NUMBERS]
     preferred = [
         {"prompt": row["prompt"], "chosen": turn("assistant", "[No]"), "rejected": row["completion"], "vote_id": f"vote-{number}"}
-        for number, row in zip(NUMBERS, answered, strict=True)
-        if number % 2
+        for number, row in zip(NUMBERS[:60], answered, strict=False)
     ]
     texts = [message["content"] for row in answered for message in (*row["prompt"], *row["completion"])]
     base = build_tiny_llama(workshop / "tiny", texts=texts)
