@@ -23,7 +23,7 @@ def started(recipe: Path, votes: Path, results: Path, method: str) -> "subproces
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
-    out, told = process.communicate(timeout=120)
+    out, told = process.communicate(timeout=240)
     assert process.returncode == 0, told
     training: dict[str, Any] = json.loads(out.splitlines()[-1])
     return training, told
@@ -31,7 +31,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
 
 def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Path:
     """Kill -9 as soon as the checkpoint of `step` is whole; the training's folder."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         if found := next(iter(results.glob(f"trainings/*/checkpoints/checkpoint-{step}/trainer_state.json")), None):
             os.kill(process.pid, signal.SIGKILL)
@@ -42,6 +42,7 @@ def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Pat
     raise AssertionError(f"no checkpoint at step {step}: {process.communicate()[1]}")
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", [pytest.param("sft", marks=pytest.mark.slow), "dpo"])
 def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Path, votes: Path, tmp_path: Path, method: str):
     steps = "gate: false\nmax_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
