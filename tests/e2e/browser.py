@@ -77,3 +77,13 @@ def chromium(profile: Path, **context: Any) -> Iterator[Any]:
             yield page
         finally:
             opened.close()
+
+
+def charts_drawn(page: Any) -> None:
+    """Wait until every chart is drawn; asked again and again, because a page's own polling would need eval, which our policy forbids."""
+    drawn = "[...document.querySelectorAll('[data-testid=\"stVegaLiteChart\"]')].every(box => box.querySelector('canvas, svg'))"
+    for _ in range(300):
+        if page.evaluate(drawn):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("a chart was not drawn within 30 s")

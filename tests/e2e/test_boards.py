@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, house, needs_chromium
+from browser import charts_drawn, chromium, house, needs_chromium
 
 from trainers.record import Training, write_training
 
@@ -63,9 +63,7 @@ def visit(page: Any, url: str, name: str) -> None:
     page.get_by_text(PAGES[name]).first.wait_for()
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
     # Every chart is drawn, if only as a frame.
-    page.wait_for_function(
-        "[...document.querySelectorAll('[data-testid=\"stVegaLiteChart\"]')].every(box => box.querySelector('canvas, svg'))"
-    )
+    charts_drawn(page)
 
 
 def told(message: Any) -> bool:
@@ -83,9 +81,7 @@ def keep(page: Any, name: str, folder: Path) -> None:
     shown = page.viewport_size
     tall = page.evaluate("Math.max(...[...document.querySelectorAll('.stMain, .stMainBlockContainer')].map(box => box.scrollHeight))")
     page.set_viewport_size({"width": shown["width"], "height": min(int(tall) + 40, 6000)})
-    page.wait_for_function(
-        "[...document.querySelectorAll('[data-testid=\"stVegaLiteChart\"]')].every(box => box.querySelector('canvas, svg'))"
-    )
+    charts_drawn(page)
     page.screenshot(path=str(folder / f"{name}.png"))
     page.set_viewport_size(shown)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, house, needs_chromium
+from browser import charts_drawn, chromium, house, needs_chromium
 from lived_in import HOUSE, live
 from test_windows import is_ours, open_view
 
@@ -86,9 +86,7 @@ def keep(page: Any, picture: Path) -> None:
     for _ in range(2):
         tall = page.evaluate("document.querySelector('.stMainBlockContainer').scrollHeight")
         page.set_viewport_size({"width": shown["width"], "height": max(shown["height"], min(int(tall) + 60, 8000))})
-        page.wait_for_function(
-            "[...document.querySelectorAll('[data-testid=\"stVegaLiteChart\"]')].every(box => box.querySelector('canvas, svg'))"
-        )
+        charts_drawn(page)
         page.wait_for_timeout(500)
     page.screenshot(path=picture)
     page.set_viewport_size(shown)
