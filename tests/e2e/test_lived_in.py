@@ -73,13 +73,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ.get("BAKEOFF_PICTURES") or tmp_path_factory.mktemp("pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def keep(page: Any, picture: Path) -> None:
     """A picture of the whole page; charts are drawn anew in the taller window."""
     shown = page.viewport_size

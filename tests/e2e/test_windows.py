@@ -3,7 +3,6 @@
 BAKEOFF_PICTURES=/tmp/pictures pytest tests/e2e/test_windows.py        # keep the screenshots
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(results: Path) -> Iterator[str]:
     with house("dashboards", "--demo", results=results) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ.get("BAKEOFF_PICTURES") or tmp_path_factory.mktemp("pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def is_ours(message: Any) -> bool:
