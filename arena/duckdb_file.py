@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +45,8 @@ class DuckFile:
         self._gate = threading.Condition()
         self._busy = 0
         self._root: duckdb.DuckDBPyConnection | None = _open(path, threads)
+        self._log, self._log_bytes = path.with_name(f"{path.name}.wal"), 0
+        self._pages_to_drop, self._limit = False, ""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -88,7 +90,7 @@ class DuckFile:
         for attempt in range(_RETRIES):
             try:
                 with self.cursor() as cursor:
-                    return _commit(cursor, work)
+                    written = _commit(cursor, work)
             except duckdb.TransactionException as error:
                 # The same key in another open transaction fails at the commit, whatever ON CONFLICT says: ask again.
                 if attempt == _RETRIES - 1 or (said := translated(self.path, error)).__class__ is not ArenaError:
@@ -96,6 +98,9 @@ class DuckFile:
                 time.sleep(0.01 * 2**attempt)
             except duckdb.Error as error:
                 raise translated(self.path, error) from error
+            else:
+                self._drop_pages()
+                return written
         raise AssertionError("unreachable")
 
     def secret(self) -> str:
@@ -138,6 +143,32 @@ class DuckFile:
                     raise ArenaError(f"{self.path} is closed: open a new Store") from None
                 raise translated(self.path, error) from error
         raise AssertionError("unreachable")
+
+    def _drop_pages(self) -> None:
+        """Once a checkpoint has put the log into the file, let go of the pages that it wrote: DuckDB would keep them all, up to its limit.
+
+        Only while nobody reads, whose pages they might be. A limit below what is in use is refused, but only after all that can be
+        dropped was. The one that counts is still the old one then, yet `current_setting` would show the refused one.
+        """
+        try:
+            size = self._log.stat().st_size
+        except OSError:
+            size = 0
+        self._pages_to_drop |= size < self._log_bytes
+        self._log_bytes = size
+        if not self._pages_to_drop:
+            return
+        with self._gate:
+            if self._busy or self._root is None:
+                return
+            self._pages_to_drop = False
+            # What was committed is committed, whatever comes of this.
+            with suppress(duckdb.Error):
+                # Asked once: it is told in GiB, rounded down.
+                self._limit = self._limit or str(self._root.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+                with suppress(duckdb.OutOfMemoryException):
+                    self._root.execute("SET memory_limit = '1B'")
+                self._root.execute(f"SET memory_limit = '{self._limit}'")
 
     def _retire(self, root: duckdb.DuckDBPyConnection) -> None:
         """Close a connection that DuckDB has given up; whoever comes next opens the file anew, once nobody holds the old one."""
