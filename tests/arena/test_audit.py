@@ -19,6 +19,7 @@ from serving.completion import Completion, Request
 
 SEEDS = range(6)
 ATTACKS = [("target-only", 1), ("target-only", 10), ("omnipresent", 1), ("omnipresent", 10)]
+QUICK = [("target-only", 10), ("omnipresent", 1)]
 
 
 @cache
@@ -42,7 +43,7 @@ def place(ballots: list[AuditVote], model: str) -> int:
     return [rating.model for rating in ratings].index(model)
 
 
-@pytest.mark.parametrize(("attack", "identities"), ATTACKS)
+@pytest.mark.parametrize(("attack", "identities"), [pytest.param(*one, marks=[] if one in QUICK else pytest.mark.slow) for one in ATTACKS])
 def test_300_rigged_votes_are_caught_and_the_target_falls_back(attack: str, identities: int):
     worlds = [world(seed, attack, identities) for seed in SEEDS]
     assert np.mean([caught(*one) for one in worlds]) >= 0.9

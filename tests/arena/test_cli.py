@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminal import Said, call
 
 from arena.importers import SHIPPED_VOTES
 from arena.store import Store
@@ -13,14 +14,11 @@ from arena.store import Store
 GOLDEN = json.loads((Path(__file__).parent / "golden_llmfao.json").read_text(encoding="utf-8"))
 
 
-def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "arena.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    return done
+def run(*arguments: str | Path, code: int = 0) -> Said:
+    return call("arena", *arguments, code=code)
 
 
-def last_json(done: subprocess.CompletedProcess[str]) -> dict:
+def last_json(done: Said) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 

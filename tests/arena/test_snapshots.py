@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 from ballot_box import fought
 from browser import house
+from terminal import Said, call
 
 from arena.reading import running_arena
 from arena.snapshots import Snapshots, authorised
@@ -37,7 +38,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
             yield url, results
 
 
-def arena(*arguments: object, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+def arena(*arguments: object, code: int = 0, **variables: str) -> Said:
+    done = call("arena", *arguments, code=code, environment=variables)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def arena_apart(*arguments: object, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
     environment = {key: value for key, value in os.environ.items() if key not in ("BAKEOFF_RESULTS", "TEST_ARENA_TOKEN")}
     command = [sys.executable, "-m", "arena.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment | variables)
@@ -115,14 +123,14 @@ def test_commands_leave_no_copy_behind(demo: tuple[str, Path], tmp_path: Path):
     _, results = demo
     killed = tmp_path / "bakeoff-snapshot-999999999-x"
     killed.mkdir()
-    arena("leaderboard", "--results", results, TMPDIR=str(tmp_path))
+    arena_apart("leaderboard", "--results", results, TMPDIR=str(tmp_path))
     assert not list(tmp_path.iterdir()) and tempfile.gettempdir() != str(tmp_path)
 
 
 def test_a_short_token_is_refused_before_anything_is_served(tmp_path: Path):
     (tmp_path / "arena.yaml").write_text("snapshots: {token_env: TEST_ARENA_TOKEN}\n")
     for value, told in (("", "is not set"), ("short", "has 5 characters")):
-        done = arena("up", "--port", "0", "--results", tmp_path, code=1, TEST_ARENA_TOKEN=value)
+        done = arena_apart("up", "--port", "0", "--results", tmp_path, code=1, TEST_ARENA_TOKEN=value)
         assert told in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -135,7 +143,7 @@ def test_after_kill_9_every_command_works_on_the_file_again(tmp_path: Path):
         assert (results / "arena.snapshots").exists()
         os.kill(running.pid, signal.SIGKILL)
     assert (results / "arena.running").exists()
-    done = arena("leaderboard", "--results", results, "--json")
+    done = arena_apart("leaderboard", "--results", results, "--json")
     assert json.loads(done.stdout)["n_votes"] == 8931 and "read from" not in done.stderr
     arena("export", "--format", "votes", "--out", tmp_path / "votes.csv", "--results", results)
     arena("import", tmp_path / "votes.csv", "--format", "csv", "--results", results)
@@ -147,7 +155,7 @@ def test_after_kill_9_every_command_works_on_the_file_again(tmp_path: Path):
 def test_a_file_that_is_held_by_no_arena_is_said_to_be_in_use(tmp_path: Path):
     with Store(tmp_path / "arena.duckdb"):
         (tmp_path / "arena.running").write_text('{"url": "http://127.0.0.1:1", "token": "x", "pid": 999999999}')
-        assert "is in use by process" in arena("leaderboard", "--results", tmp_path, code=1).stderr
+        assert "is in use by process" in arena_apart("leaderboard", "--results", tmp_path, code=1).stderr
 
 
 def test_a_vote_that_comes_while_a_snapshot_is_taken_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -37,6 +37,7 @@ async def says(url: str, text: str, name: str = "") -> None:
     raise AssertionError(f"never said: {text}")
 
 
+@pytest.mark.slow
 def test_windows_show_the_votes_of_a_running_arena_and_stay_when_it_stops(tmp_path: Path):
     results, port = tmp_path / "results", free_port()
     with ModelServer(sse("Red", ".")) as one, ModelServer(sse("Blue", ".")) as two:
@@ -80,7 +81,8 @@ def test_the_last_votes_stay_when_the_arena_stops_and_new_ones_come_when_it_is_b
         finally:
             process.terminate()
             code = process.wait(20)
-    assert code == 0 and log.read_text().count("no arena runs on") <= 1, log.read_text()
+    # Once for each arena that has gone, not at each look.
+    assert code == 0 and log.read_text().count("no arena runs on") <= 2, log.read_text()
 
 
 async def ready(url: str) -> None:

@@ -64,7 +64,9 @@ def _fight(page: Any, url: str, frames: list[str]) -> tuple[str, list[str]]:
         frames.clear()
         page.goto(url)
         page.get_by_role("button", name=re.compile(PROMPT)).click()
-        page.locator(".st-key-live-tie button:enabled, .st-key-new button").first.wait_for()
+        page.locator(".side-head").nth(1).wait_for()
+        # What can be stopped is still being written.
+        page.locator(".st-key-stop").wait_for(state="detached")
         if page.locator(".st-key-live-tie").count():
             break
     known = "".join(frames)

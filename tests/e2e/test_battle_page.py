@@ -117,6 +117,7 @@ def test_escape_stops_both_and_the_vote_is_kept_unrated(address: str, tmp_path: 
         page.get_by_text("You found both bad. Thank you, the vote is kept, and not rated: an answer was stopped").wait_for()
 
 
+@pytest.mark.slow
 def test_an_arrow_votes_and_the_reveal_has_facts(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         begin(page, address)
@@ -126,6 +127,7 @@ def test_an_arrow_votes_and_the_reveal_has_facts(address: str, tmp_path: Path):
         page.locator(".side-head .facts").get_by_text("first word").first.wait_for()
 
 
+@pytest.mark.slow
 def test_two_seconds_offline_lose_nothing(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         begin(page, address)
@@ -136,6 +138,7 @@ def test_two_seconds_offline_lose_nothing(address: str, tmp_path: Path):
         page.get_by_text("word39").nth(1).wait_for()
 
 
+@pytest.mark.slow
 def test_a_tab_that_is_closed_and_opened_again_in_mid_battle_finds_the_answers_further_on(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         frames = begin(page, address)
@@ -152,6 +155,7 @@ def test_a_tab_that_is_closed_and_opened_again_in_mid_battle_finds_the_answers_f
         vote(tab, "1", "You preferred A", frames)
 
 
+@pytest.mark.slow
 def test_a_new_prompt_in_mid_stream_leaves_the_first_battle_to_be_voted_on_later(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         frames = begin(page, address)
@@ -185,6 +189,7 @@ def test_two_tabs_of_one_voter_watch_one_battle_and_hold_one_vote(address: str, 
         assert tab.get_by_text("You preferred B").count() == 0
 
 
+@pytest.mark.slow
 def test_whoever_has_no_question_takes_one_of_a_category_or_of_chance(address: str, tmp_path: Path):
     code = shipped_examples()["code"]
     with chromium(tmp_path / "voter") as page:
@@ -202,6 +207,7 @@ def test_whoever_has_no_question_takes_one_of_a_category_or_of_chance(address: s
         assert page.locator(".prompt div").inner_text() in [text for texts in shipped_examples().values() for text in texts]
 
 
+@pytest.mark.slow
 def test_a_forged_battle_id_is_the_page_that_asks(address: str, tmp_path: Path):
     with chromium(tmp_path / "voter") as page:
         frames: list[str] = []

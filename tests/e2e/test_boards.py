@@ -105,6 +105,7 @@ def test_each_page_is_whole_wide_and_narrow(url: str, scheme: str, tmp_path: Pat
     assert not errors
 
 
+@pytest.mark.slow
 def test_links_lead_from_window_to_window_and_the_keyboard_reaches_them(url: str, tmp_path: Path):
     with chromium(tmp_path / "profile", viewport=WIDE) as page:
         visit(page, url, "leaderboard")
@@ -120,6 +121,7 @@ def test_links_lead_from_window_to_window_and_the_keyboard_reaches_them(url: str
         page.get_by_role("heading", name="Votes health").wait_for()
 
 
+@pytest.mark.slow
 def test_a_chart_is_taken_away_as_data_and_as_a_picture(url: str, tmp_path: Path):
     with chromium(tmp_path / "profile", viewport=WIDE) as page:
         visit(page, url, "leaderboard")
@@ -129,6 +131,7 @@ def test_a_chart_is_taken_away_as_data_and_as_a_picture(url: str, tmp_path: Path
             assert taken.value.path().read_bytes().startswith(begins), kind
 
 
+@pytest.mark.slow
 def test_the_report_of_a_running_arena_opens_without_a_network(url: str, home: Path, tmp_path: Path):
     pictures = Path(os.environ.get("BAKEOFF_PICTURES") or tmp_path)
     command = [sys.executable, "-m", "arena.cli", "report", "--results", str(home), "--out", str(tmp_path / "report")]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, free_port, house, needs_chromium
+from browser import chromium, free_port, house, looks, needs_chromium
 from model_server import ModelServer, sse
 from oidc_provider import OidcProvider
 
@@ -15,6 +15,7 @@ from serving.endpoints import register
 pytestmark = [needs_chromium, pytest.mark.timeout(240)]
 
 
+@pytest.mark.slow
 def test_terms_are_accepted_once_and_again_when_they_change(tmp_path: Path):
     results = tmp_path / "results"
     results.mkdir()
@@ -87,8 +88,7 @@ def _sign_in(page: Any) -> None:
     page.get_by_role("button", name="Start the battle").wait_for()
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), looks())
 def test_about_and_terms_fit_the_screen_in_both_themes(tmp_path: Path, theme: Any, width: int):
     results = tmp_path / "results"
     results.mkdir()

@@ -135,6 +135,7 @@ def test_hostile_answers_load_nothing_and_read_as_written(tmp_path: Path, watche
                 assert not [line for line in said if "Content Security Policy" in line or "Content-Security-Policy" in line], said
 
 
+@pytest.mark.slow
 def test_an_answer_of_200_kb_is_shown_to_its_last_word(tmp_path: Path, watched: Any):
     results = tmp_path / "results"
     text = "\n\n".join(f"Paragraph {number}: " + "some **words** of it. " * 16 for number in range(600)) + "\n\nthe very end"

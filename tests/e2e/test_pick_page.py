@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, house, needs_chromium
+from browser import chromium, house, looks, needs_chromium
 
 from evals.quality import run_suite
 from evals.suite import choose_endpoints, find_suite, load_suite
@@ -40,8 +40,8 @@ def opened(page: Any, url: str) -> list[str]:
     return complaints
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_answer_chart_and_table_are_drawn_within_the_page(address: str, tmp_path: Path, width: int, scheme: str):
+@pytest.mark.parametrize(("scheme", "width"), looks(("light", 1440)))
+def test_answer_chart_and_table_are_drawn_within_the_page(address: str, tmp_path: Path, scheme: str, width: int):
     with chromium(tmp_path / "reader", viewport={"width": width, "height": 900}, color_scheme=scheme) as page:
         complaints = opened(page, address)
         assert page.locator(".pick h2").inner_text().startswith("gpt-")
@@ -51,6 +51,7 @@ def test_answer_chart_and_table_are_drawn_within_the_page(address: str, tmp_path
         assert not complaints
 
 
+@pytest.mark.slow
 def test_a_slider_moved_by_the_keyboard_and_a_limit_change_the_answer(address: str, tmp_path: Path):
     from playwright.sync_api import expect
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import LOOKS, chromium, house, needs_chromium
+from browser import chromium, house, looks, needs_chromium
 from model_server import ModelServer, sse
 
 from arena.importers import seed_demo
@@ -116,7 +116,7 @@ def look(page: Any, picture: Path) -> list[str]:
     return [f"{picture.stem}: {problem}" for problem in ([f"{wide} px too wide"] if wide > 0 else []) + poor + demo]
 
 
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
+@pytest.mark.parametrize(("theme", "width"), looks(("dark", 390)))
 def test_every_page_fits_and_reads(address: str, folder: Path, tmp_path: Path, theme: str, width: int):
     viewport = {"width": width, "height": SIZES[width]}
     problems: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import LOOKS, chromium, house, needs_chromium
+from browser import chromium, house, looks, needs_chromium
 from paced_server import PacedServer
 
 from evals.load.plan import Load, Shape
@@ -68,7 +68,7 @@ def open_view(page: Any, url: str) -> None:
         page.locator("[data-testid='stVegaLiteChart']").nth(place).locator("canvas, svg.marks").first.wait_for()
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize(("scheme", "width"), looks(("dark", 390)))
 def test_every_window_is_whole_without_a_complaint_or_a_sideways_scroll(
     address: str, pictures: Path, tmp_path: Path, scheme: str, width: int
 ) -> None:
@@ -86,6 +86,7 @@ def test_every_window_is_whole_without_a_complaint_or_a_sideways_scroll(
             assert not complaints, f"{name}: {complaints}"
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_in_the_address_and_leads_from_window_to_window(address: str, tmp_path: Path) -> None:
     with chromium(tmp_path / "profile", viewport={"width": 1440, "height": 1600}) as page:
         open_view(page, f"{address}/benchmarks?task=is_prime_chat")
@@ -102,6 +103,7 @@ def test_what_is_chosen_is_in_the_address_and_leads_from_window_to_window(addres
         assert GPT4[1] in Path(download.value.path()).read_text()
 
 
+@pytest.mark.slow
 def test_an_empty_house_says_what_to_run(tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()

@@ -202,6 +202,7 @@ def test_an_engine_that_is_not_ready_in_time_is_stopped_and_told(merged: Path, r
     assert children() == before and "slow" not in load_endpoints(results)
 
 
+@pytest.mark.slow
 def test_a_model_without_a_chat_template_is_offered_for_completions_only(tmp_path: Path, results: Path):
     plain = build_plain_llama(tmp_path / "plain")
     (plain / "chat_template.jinja").unlink()
@@ -211,7 +212,10 @@ def test_a_model_without_a_chat_template_is_offered_for_completions_only(tmp_pat
         assert engine.endpoint.training_id is None and engine.endpoint.outputs_trainable is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow), pytest.param(signal.SIGKILL, id="killed")],
+)
 def test_no_process_and_no_endpoint_outlives_the_starter(tmp_path: Path, results: Path, number: signal.Signals):
     model = build_plain_llama(tmp_path / "tiny")
     script = (
@@ -314,12 +318,14 @@ def test_a_running_engine_can_be_attached_under_another_name(running: Engine, re
     assert probe.checks["chat"] == "yes"
 
 
+@pytest.mark.slow
 def test_a_setting_that_the_engine_does_not_know_is_told_in_its_words(merged: Path, results: Path):
     options = Options(settings={"cb-num-block": "9"})
     with pytest.raises(EngineFailed, match="ended at its start .*cb-num-block"), up(merged, results=results, options=options):
         pass
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_folder_where_one_stands_is_not_lent_to_the_engine(
     merged: Path, tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ):

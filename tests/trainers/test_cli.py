@@ -7,18 +7,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from terminal import Said, call
 
 
-def run(*arguments: str, results: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, results: Path, code: int = 0) -> Said:
+    """In this process: to import torch and trl takes ten seconds of CPU."""
+    return call("trainers", *arguments, code=code, environment={"BAKEOFF_RESULTS": str(results)})
+
+
+def run_apart(*arguments: str, results: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as a user runs it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "BAKEOFF_RESULTS": str(results)}
     done = subprocess.run([sys.executable, "-m", "trainers.cli", *arguments], capture_output=True, text=True, timeout=120, env=environment)
-    assert done.returncode == code, done.stderr
+    assert done.returncode == 0, done.stderr
     return done
 
 
+# PEFT asks transformers by a name that goes with its next version.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_a_training_is_recorded_listed_and_merged_again(recipe_file: Path, votes: Path, results: Path):
-    done = run("sft", str(recipe_file), "--data", str(votes), "--set", "merge=false", "--json", results=results)
+    done = run_apart("sft", str(recipe_file), "--data", str(votes), "--set", "merge=false", "--json", results=results)
     training = json.loads(done.stdout.splitlines()[-1])
     assert len(done.stdout.strip().splitlines()) == 1 and "held-out loss" in done.stderr
     assert training["merged"] is None and training["adapter"] == "adapter"
