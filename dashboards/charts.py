@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 # Okabe and Ito's colours for the colour-blind (2008), the blue lighter, without the black and the yellow that vanish on one of the grounds.
@@ -58,37 +58,58 @@ def points_with_intervals(rows: Sequence[dict[str, Any]], *, x: str, x_title: st
     y = alt.Y("value:Q", title="quality", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, padding=14))
     bars = base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=alt.Y("lower:Q"), y2="upper:Q")
     dots = base.mark_circle(size=110, opacity=1).encode(y=y)
-    names = []
-    for place in set(sides := _sides_of_names(rows, x)):
-        mine = [row for row, side in zip(rows, sides, strict=True) if side == place]
-        text = alt.Chart(pd.DataFrame(mine)).mark_text(align=place[0], dx=9 if place[0] == "left" else -9, dy=place[1], fontSize=13)
-        names.append(text.encode(x=base.encoding.x, y=y, text="endpoint:N", color=base.encoding.color))
+    colour_and_place = {"x": base.encoding.x, "y": y, "color": base.encoding.color}
+    names = _names(rows, rows, x, ("value", "lower", "upper"), log_x=True, width=420, encoding=colour_and_place)
     return alt.layer(bars, dots, *names).properties(height=340)
 
 
-def _sides_of_names(rows: Sequence[dict[str, Any]], x: str) -> list[tuple[str, int]]:
+def _names(
+    named: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], x: str, heights: tuple[str, str, str], *, log_x: bool, width: int,
+    encoding: dict[str, Any],
+) -> list[Any]:  # fmt: skip
+    """The names of these of the rows beside their points. `heights` are the keys of the value and its bounds."""
+    import altair as alt
+    import pandas as pd
+
+    layers = []
+    for place in sorted(set(sides := _sides_of_names(named, rows, x, heights, log_x=log_x, width=width))):
+        mine = [row for row, side in zip(named, sides, strict=True) if side == place]
+        text = alt.Chart(pd.DataFrame(mine)).mark_text(align=place[0], dx=10 if place[0] == "left" else -10, dy=place[1], fontSize=13)
+        layers.append(text.encode(text="endpoint:N", **encoding))
+    return layers
+
+
+def _sides_of_names(
+    named: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], x: str, heights: tuple[str, str, str], *, log_x: bool, width: int
+) -> list[tuple[Literal["left", "right"], int]]:
     """Where each name stands (align, dy): towards the middle, where there is room; below its point where one above would lie on another.
 
-    Reckoned in pixels of a plot of 420 x 230, which is what a column of a page has.
+    Reckoned in pixels of a plot of `width` x 230.
     """
-    low, high = float(min(row[x] for row in rows)) / 1.5, float(max(row[x] for row in rows)) * 1.5
-    bottom, top = min(row["lower"] for row in rows), max(row["upper"] for row in rows)
+    value, lower, upper = heights
+    places = [float(row[x]) for row in rows]
+    low, high = (min(places) / 1.5, max(places) * 1.5) if log_x else (min(places), max(places))
+    bottom, top = min(row[lower] for row in rows), max(row[upper] for row in rows)
 
     def across(row: dict[str, Any]) -> float:
-        return 420 * math.log(float(row[x]) / low) / math.log(high / low)
+        share = math.log(float(row[x]) / low) / math.log(high / low) if log_x else (float(row[x]) - low) / max(high - low, 1e-9)
+        return width * share
 
-    def up(value: float) -> float:
-        return float(230 * (value - bottom) / max(top - bottom, 1e-9))
+    def up(height: float) -> float:
+        return float(230 * (height - bottom) / max(top - bottom, 1e-9))
 
-    taken = [(across(row) - 6, across(row) + 6, up(row["lower"]) - 5, up(row["upper"]) + 5) for row in rows]
-    sides = []
-    for place, row in enumerate(rows):
-        align, wide = "left" if across(row) <= 210 else "right", 7.5 * len(row["endpoint"])
-        start = across(row) + 9 if align == "left" else across(row) - 9 - wide
-        boxes = {dy: (start, start + wide, up(row["value"]) - dy - 8, up(row["value"]) - dy + 8) for dy in (-7, 9, -16, 18)}
-        others = [box for number, box in enumerate(taken) if number != place]
+    taken = [(across(row) - 6, across(row) + 6, up(row[lower]) - 5, up(row[upper]) + 5) for row in rows]
+    sides: list[tuple[Literal["left", "right"], int]] = []
+    for row in named:
+        align: Literal["left", "right"] = "left" if across(row) <= width / 2 else "right"
+        wide, mine = 7.5 * len(row["endpoint"]), rows.index(row)
+        start = across(row) + 10 if align == "left" else across(row) - 10 - wide
+        # A line of `line`'s rows rises to the right: below it there is room to the right of a point, above it to the left.
+        order = (11, -9, 22, -20, 36, -34) if align == "left" and row.get("line") else (-9, 11, -20, 22, -34, 36)
+        boxes = {dy: (start, start + wide, up(row[value]) - dy - 8, up(row[value]) - dy + 8) for dy in order}
+        others = [box for number, box in enumerate(taken) if number != mine]
         free = [dy for dy, (a, b, c, d) in boxes.items() if not any(a < f and e < b and c < h and g < d for e, f, g, h in others)]
-        sides.append((align, dy := free[0] if free else -7))
+        sides.append((align, dy := free[0] if free else order[0]))
         taken.append(boxes[dy])
     return sides
 
@@ -132,8 +153,8 @@ def matrix(rows: Sequence[dict[str, Any]], order: Sequence[str]) -> Any:
 def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, str], formats: tuple[str, str], log_x: bool) -> Any:
     """What may be chosen, what may not, and the front between them. A row has `endpoint`, `x` and `y` with their bounds, and `role`.
 
-    `role` is "choice", "front", "beaten" or "excluded"; a name stands beside the first two, under its point where `below`. The dashed line
-    joins the rows with `line`. Points carry 95 % intervals both ways.
+    `role` is "choice", "front", "beaten" or "excluded"; a name stands beside the first two. The dashed line joins the rows with `line`.
+    Points carry 95 % intervals both ways.
     """
     import altair as alt
     import pandas as pd
@@ -165,15 +186,10 @@ def front(rows: Sequence[dict[str, Any]], *, x: str, y: str, titles: tuple[str, 
             alt.Tooltip("why:N", title="not chosen"),
         ],
     )  # fmt: skip
-    middle = (low * high) ** 0.5 if log_x else (low + high) / 2
-    named = base.transform_filter("datum.role == 'front' || datum.role == 'choice'")
-    names = [
-        named.transform_filter(f"datum.{x} {sign} {middle} && {'' if below else '!'}datum.below")
-        .mark_text(align=align, dx=dx, dy=11 if below else -9, fontSize=13)
-        .encode(x=horizontal, y=vertical, text="endpoint:N", color=painted)
-        for sign, align, dx in (("<=", "left", 10), (">", "right", -10))
-        for below in (False, True)
-    ]
+    named = [row for row in rows if row["role"] in ("choice", "front")]
+    # As wide as a telephone shows it; where there is more room they stand as well.
+    place = {"x": horizontal, "y": vertical, "color": painted}
+    names = _names(named, rows, x, (y, f"{y}_lower", f"{y}_upper"), log_x=log_x, width=260, encoding=place)
     return alt.layer(*bars, line, points, *names).properties(height=340)
 
 

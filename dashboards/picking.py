@@ -130,16 +130,14 @@ def _chart(decision: Decision, measures: list[str]) -> None:
 
 
 def _in_two(rows: list[dict[str, Any]], x: str, y: str, *, less: bool) -> list[dict[str, Any]]:
-    """The rows from left to right, `line` where nobody who may be chosen beats them in these two; `below` every other, so names stand
-    apart.
-    """
+    """The rows from left to right, `line` where nobody who may be chosen beats them in these two."""
     import numpy as np
 
     ordered = sorted(rows, key=lambda row: (row[x], row[y]))
     able = [row for row in ordered if row["role"] != "excluded"]
     points = np.array([[-row[x] if less else row[x], row[y]] for row in able]).reshape(len(able), 2)
     line = {row["endpoint"] for row, kept in zip(able, on_front(points), strict=True) if kept} if able else set()
-    return [{**row, "line": row["endpoint"] in line, "below": place % 2 == 1} for place, row in enumerate(ordered)]
+    return [{**row, "line": row["endpoint"] in line} for row in ordered]
 
 
 def chart_rows(decision: Decision, measures: list[str]) -> list[dict[str, Any]]:

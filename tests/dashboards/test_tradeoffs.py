@@ -95,5 +95,8 @@ def test_numbers_have_three_significant_digits(value: float | None, shown: str):
 def test_the_chart_draws_a_point_a_bar_and_a_name_per_endpoint(scored: Path):
     rows = [row for row in latest(scored)[0] if row["latency_s"]]
     chart = points_with_intervals(rows, x="latency_s", x_title="s", x_format="~g").to_dict()
-    assert len(chart["layer"]) == 4
+    marks = [layer["mark"]["type"] for layer in chart["layer"]]
+    assert marks[:2] == ["rule", "circle"] and set(marks[2:]) == {"text"}
+    named = [row["endpoint"] for layer in chart["layer"][2:] for row in chart["datasets"][layer["data"]["name"]]]
+    assert sorted(named) == sorted(row["endpoint"] for row in rows)
     assert len(next(iter(chart["datasets"].values()))) == len(rows) == 4
