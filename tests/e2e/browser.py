@@ -81,7 +81,7 @@ def chromium(profile: Path, **context: Any) -> Iterator[Any]:
 
     kept = profile / "storage.json"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.connect_over_cdp(_browser())
+        browser = playwright.chromium.connect_over_cdp(_browser(), timeout=120_000)
         opened = browser.new_context(storage_state=kept if kept.exists() else None, **context)
         try:
             page = opened.new_page()
