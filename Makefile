@@ -16,7 +16,7 @@ demo: $(VENV)/.base ## The whole house on real data: http://localhost:8501 (PORT
 	exec $(BIN)/dashboards up --demo --port $(PORT)
 
 test: $(VENV)/.dev check ## Every test but the slow ones (no GPU, network or keys)
-	$(PYTEST) -m "not slow and not alone" -n 2 --dist loadfile -q
+	$(PYTEST) -m "not slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder -q
 	$(PYTEST) -m "alone and not slow" -q
 
 test-slow: $(VENV)/.dev $(AXE) ## The tests that take minutes each

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ballot_box import demo_votes
 from streamlit.testing.v1 import AppTest
 
 from arena import operators
 from arena.app import pages
 from arena.battle import Arena, open_arena
 from arena.decisions import decisions
-from arena.importers import seed_demo
 from arena.passwords import hash_password
 from arena.prompts import recorded_prompts
 from arena.settings import Admin, load_settings
@@ -37,8 +37,7 @@ def arena(results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Arena]:
     monkeypatch.setattr(operators, "_passes", {})
     monkeypatch.setattr("arena.views.admin._address", lambda: "192.0.2.9")
     (results / "arena.yaml").write_text(f'admin: {{password_hash: "{HASHED}"}}\n')
-    with Store(results / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(results / "arena.duckdb")) as store:
         with open_arena(Arena(store, results=results, demo=True, speed=1000, secret="s")) as opened:
             yield opened
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ballot_box import demo_votes
 from rigging import World, simulate
 
 from arena.audit import REASONS, AuditVote, Findings, audit, audit_votes_of
-from arena.importers import seed_demo
 from arena.leaks import leaked
 from arena.ratings import bradley_terry, tally
 from arena.store import Record, Store
@@ -86,8 +86,7 @@ def test_a_crowd_without_riggers_is_left_alone():
 
 
 def test_of_the_124_real_workers_at_most_a_tenth_is_flagged_each_with_a_reason(tmp_path: Path):
-    with Store(tmp_path / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(tmp_path / "arena.duckdb")) as store:
         findings = audit(audit_votes_of(store))
     assert findings.n_voters == 124 and len(findings.voters) <= 12
     assert all(flag.reason in REASONS and flag.why for flag in findings.flags)

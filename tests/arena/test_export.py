@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ballot_box import demo_votes
 
 from arena.cast import answers_of, casts_from, casts_of
 from arena.contamination import Grams, benchmark_grams
 from arena.errors import ExportRefused
 from arena.export import export as write_dataset
-from arena.importers import seed_demo
 from arena.preferences import DROPPED, Rules
 from arena.store import Record, Store
 from arena.votes import Battle, Vote
@@ -188,8 +188,7 @@ def test_nothing_is_written_when_no_vote_qualifies(export: Callable, tmp_path: P
 
 @pytest.fixture(scope="module")
 def real_votes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store(tmp_path_factory.mktemp("real") / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(tmp_path_factory.mktemp("real") / "arena.duckdb")) as store:
         yield store
 
 

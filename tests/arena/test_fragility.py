@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from ballot_box import demo_votes
 
 from arena.ballots import Ballots, ballots_of
 from arena.fragility import fragility
-from arena.importers import SHIPPED_VOTES, read_records
 from arena.ratings import Method, rate
 from arena.store import Store
 from arena.votes import Outcome
@@ -15,8 +15,7 @@ from arena.votes import Outcome
 
 @pytest.fixture(scope="module")
 def llmfao(tmp_path_factory: pytest.TempPathFactory):
-    with Store(tmp_path_factory.mktemp("llmfao") / "arena.duckdb") as store:
-        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+    with Store(demo_votes(tmp_path_factory.mktemp("llmfao") / "arena.duckdb")) as store:
         yield store.ballots()
 
 

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from ballot_box import demo_votes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.ballots import Ballots, ballots_of
 from arena.bradley_terry import fit
 from arena.errors import ArenaError
-from arena.importers import SHIPPED_VOTES, read_records
 from arena.intervals import bootstrap, ranks, refit
 from arena.ratings import POINTS, Method, rate
 from arena.store import Store
@@ -19,8 +19,7 @@ from arena.votes import WINNERS, Outcome
 
 @pytest.fixture(scope="module")
 def llmfao(tmp_path_factory: pytest.TempPathFactory):
-    with Store(tmp_path_factory.mktemp("llmfao") / "arena.duckdb") as store:
-        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+    with Store(demo_votes(tmp_path_factory.mktemp("llmfao") / "arena.duckdb")) as store:
         yield store.ballots()
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ballot_box import demo_votes
 from streamlit.testing.v1 import AppTest
 
-from arena.importers import seed_demo
 from arena.store import Record, Store
 from arena.views import leaderboard
 from arena.votes import Battle, Vote, Winner
@@ -21,8 +21,7 @@ def app() -> None:
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with Store(tmp_path / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(tmp_path / "arena.duckdb")) as store:
         monkeypatch.setattr(leaderboard, "current", lambda: SimpleNamespace(store=store, results=tmp_path))
         yield AppTest.from_function(app, default_timeout=60)
 

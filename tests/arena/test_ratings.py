@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ballot_box import demo_votes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.importers import SHIPPED_VOTES, read_records
 from arena.ratings import POINTS, Rating, bradley_terry, head_to_head, online_elo, tally
 from arena.store import Store
 from arena.votes import WINNERS, Outcome, Tally
@@ -22,8 +22,7 @@ MIRROR = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": 
 
 @pytest.fixture(scope="module")
 def llmfao(tmp_path_factory: pytest.TempPathFactory):
-    with Store(tmp_path_factory.mktemp("llmfao") / "arena.duckdb") as store:
-        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+    with Store(demo_votes(tmp_path_factory.mktemp("llmfao") / "arena.duckdb")) as store:
         yield store
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ballot_box import demo_votes
 
 from arena.ballots import Ballots, ballots_of
 from arena.errors import ArenaError, NothingToRate, VotesFileError
-from arena.importers import SHIPPED_VOTES, read_records
 from arena.ratings import Method, rate
 from arena.store import Store
 from arena.style import STYLE, read_columns
@@ -19,8 +19,7 @@ FEATURES = Path(__file__).parents[2] / ".." / "shared" / "data" / "llmfao" / "st
 
 @pytest.fixture(scope="module")
 def llmfao(tmp_path_factory: pytest.TempPathFactory):
-    with Store(tmp_path_factory.mktemp("llmfao") / "arena.duckdb") as store:
-        store.save_all(read_records(SHIPPED_VOTES, "llmfao"))
+    with Store(demo_votes(tmp_path_factory.mktemp("llmfao") / "arena.duckdb")) as store:
         yield store.ballots(columns=True)
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from ballot_box import demo_votes
 
 from arena.battle import Arena, open_arena
 from arena.errors import ArenaError
-from arena.importers import seed_demo
 from arena.store import Store
 from arena.views import leaderboard
 from dashboards import rankings, votes_health
@@ -14,8 +14,7 @@ from dashboards.ahead import prepare
 
 
 def test_pages_on_votes_need_the_store_no_more(results: Path):
-    with Store(results / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(results / "arena.duckdb")) as store:
         with open_arena(Arena(store, results=results, demo=True, speed=1, secret="s")) as arena:
             counts = store.counts()
             prepare(arena, at_least=1)

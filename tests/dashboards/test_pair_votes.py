@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ballot_box import demo_votes
 from streamlit.testing.v1 import AppTest
 
-from arena.importers import seed_demo
 from arena.rows import to_utc
 from arena.store import Record, Store
 from arena.votes import Battle, Vote, Winner
@@ -68,8 +68,7 @@ def test_the_page_opens_on_the_pair_in_its_address_and_turns_over(tmp_path: Path
 
         standings.page()
 
-    with Store(tmp_path / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(tmp_path / "arena.duckdb")) as store:
         monkeypatch.setattr(standings, "current", lambda: SimpleNamespace(store=store, results=tmp_path))
         met = Counter(frozenset((record.battle.model_a, record.battle.model_b)) for record in store.voted())
         (pair, count), *_ = met.most_common(1)

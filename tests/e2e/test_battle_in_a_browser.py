@@ -38,7 +38,7 @@ def test_a_blind_battle_is_fought_voted_and_survives_a_restart(tmp_path: Path):
 def test_two_typed_answers_grow_side_by_side_and_a_key_votes(tmp_path: Path):
     results = tmp_path / "results"
     answer = [f"word{number} " for number in range(60)]
-    with ModelServer(sse(*answer), pace_s=0.05) as one, ModelServer(sse(*answer), pace_s=0.05) as two:
+    with ModelServer(sse(*answer), pace_s=0.1) as one, ModelServer(sse(*answer), pace_s=0.1) as two:
         for name, server in (("one", one), ("two", two)):
             register(server.endpoint(name), results)
         with house("arena", results=results) as url, chromium(tmp_path / "profile") as page:
