@@ -27,6 +27,8 @@ from ballot_box import fought
 from arena.store import Store
 
 store = Store(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]))
+if sys.argv[3]:
+    store._database.read(f"SET wal_autocheckpoint = '{sys.argv[3]}'")
 
 def cast(voter):
     while True:
@@ -42,9 +44,12 @@ threading.Event().wait()
 """
 
 
-def killed_while_voting(database: Path | str, after: int) -> list[str]:
-    """16 threads vote in a process that is killed once so many votes were acknowledged; the battles of all that were."""
-    command = [sys.executable, "-c", VOTE, str(database), str(TESTS)]
+def killed_while_voting(database: Path | str, after: int, checkpoint: str = "") -> list[str]:
+    """16 threads vote in a process that is killed once so many votes were acknowledged; the battles of all that were.
+
+    DuckDB puts its log into the file whenever it is as long as `checkpoint`.
+    """
+    command = [sys.executable, "-c", VOTE, str(database), str(TESTS), checkpoint]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as voter:
         heard = [voter.stdout.readline() for _ in range(after)]
         voter.send_signal(signal.SIGKILL)
@@ -64,10 +69,10 @@ def check(database: Path | str, acknowledged: list[str]) -> None:
         assert store.save_vote(fought(store)), "it goes on"
 
 
-def rounds(database: Path | str, counts: list[int]) -> int:
+def rounds(database: Path | str, counts: list[int], checkpoint: str = "") -> int:
     acknowledged: list[str] = []
     for after in counts:
-        acknowledged += killed_while_voting(database, after)
+        acknowledged += killed_while_voting(database, after, checkpoint)
         check(database, acknowledged)
     assert len(set(acknowledged)) == len(acknowledged) >= sum(counts)
     return len(acknowledged)
@@ -75,6 +80,16 @@ def rounds(database: Path | str, counts: list[int]) -> int:
 
 def test_acknowledged_votes_survive_kill_9(database: Path | str):
     rounds(database, [1, 33, 150])
+
+
+def test_a_kill_amid_checkpoints_costs_no_vote(tmp_path: Path):
+    rounds(tmp_path / "arena.duckdb", [200], checkpoint="50KB")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_twenty_kills_amid_checkpoints_cost_no_vote(tmp_path: Path):
+    rounds(tmp_path / "arena.duckdb", [150 + 13 * number for number in range(20)], checkpoint="50KB")
 
 
 @pytest.mark.slow
