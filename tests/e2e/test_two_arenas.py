@@ -18,7 +18,8 @@ from postgres_server import PostgresServer
 from arena.store import Store
 from serving.endpoints import register
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not() or ""), pytest.mark.timeout(180)]
+# What takes over within seconds on a machine of its own takes longer beside other browsers.
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not() or ""), pytest.mark.timeout(180), pytest.mark.alone]
 WORDS = [f"word{number} " for number in range(20)]
 PER_ARENA, CROWD = 3, 4
 
