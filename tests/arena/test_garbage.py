@@ -43,5 +43,5 @@ def test_modules_are_set_aside_once_until_there_are_more():
     count, later = gc.get_freeze_count(), [Knot() for _ in range(1000)]
     set_modules_aside()
     # Of what was set aside some may have gone meanwhile, by other threads.
-    assert gc.get_freeze_count() < count + len(later)
+    assert later and gc.get_freeze_count() <= count
     gc.unfreeze()

@@ -42,7 +42,7 @@ def killed_at(process: "subprocess.Popen[str]", results: Path, step: int) -> Pat
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", [pytest.param("sft", marks=pytest.mark.slow), "dpo"])
 def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(recipe_file: Path, votes: Path, tmp_path: Path, method: str):
-    steps = "gate: false\nmax_steps: 40\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
+    steps = "gate: false\nmax_steps: 80\nsave_steps: 10\nlearning_rate: 1e-3\nlora_dropout: 0.1\nlr_scheduler_type: cosine\n"
     kept = [line for line in recipe_file.read_text().splitlines() if not line.startswith(("num_train_epochs", "learning_rate"))]
     recipe_file.write_text("\n".join(kept) + "\n" + steps)
     # In this process, which has imported torch and trl already.
