@@ -56,7 +56,7 @@ def test_the_estimate_is_that_of_jaccard():
     assert alike > 20 and apart > 20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=200), st.integers(0, 2**32))
 def test_no_split_shares_a_prompt_or_a_voter(votes: list[tuple[int, int]], salt: int):
     hashed = np.random.default_rng(salt).integers(0, 2**63, 9).astype(np.uint64)

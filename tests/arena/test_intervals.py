@@ -124,7 +124,7 @@ votes = st.lists(
 
 
 @given(votes, st.sampled_from("abcd"), st.sampled_from("abcd"))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_further_win_never_lowers_the_winner(cast: list[Outcome], winner: str, loser: str):
     before = {row.model: row.rating for row in rate(ballots_of(cast)).ratings}
     if winner == loser or before.get(winner) is None or before.get(loser) is None:
@@ -135,7 +135,7 @@ def test_a_further_win_never_lowers_the_winner(cast: list[Outcome], winner: str,
 
 
 @given(votes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_twice_the_votes_narrow_the_interval_by_the_root_of_two(cast: list[Outcome]):
     once, twice = (rate(ballots_of(cast * times)).ratings for times in (1, 2))
     for few, many in zip(once, twice, strict=True):
@@ -144,7 +144,7 @@ def test_twice_the_votes_narrow_the_interval_by_the_root_of_two(cast: list[Outco
 
 
 @given(votes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_swapping_sides_mirrors_the_position_term(cast: list[Outcome]):
     mirror = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": "both_bad"}
     # Each pair on both sides with both outcomes, so that every maximum exists.

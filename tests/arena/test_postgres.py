@@ -102,7 +102,7 @@ def counting(postgres: PostgresServer):
     postgres.drop(made)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=st.lists(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), min_size=1, max_size=20))
 def test_an_answers_style_is_counted_alike(counting: tuple[duckdb.DuckDBPyConnection, psycopg.Connection], texts: list[str]):
     documents = [Completion(endpoint="e", request=ASKED, text=text).to_line() for text in texts]

@@ -101,7 +101,7 @@ outcomes = st.lists(
 
 
 @given(outcomes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_swapping_the_sides_changes_no_rating(votes: list[Outcome]):
     swapped = [Outcome(b, a, MIRROR[winner]) for a, b, winner in votes]
     assert_alike(bradley_terry(tally(votes)), bradley_terry(tally(swapped)))
@@ -109,7 +109,7 @@ def test_swapping_the_sides_changes_no_rating(votes: list[Outcome]):
 
 
 @given(outcomes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reversing_every_verdict_mirrors_the_ratings_around_1000(votes: list[Outcome]):
     reverse = by_model(bradley_terry(tally([Outcome(a, b, MIRROR[winner]) for a, b, winner in votes])))
     comparable = {model: rating for model, rating in by_model(bradley_terry(tally(votes))).items() if rating is not None}
@@ -118,7 +118,7 @@ def test_reversing_every_verdict_mirrors_the_ratings_around_1000(votes: list[Out
 
 
 @given(outcomes, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_order_of_votes_does_not_matter_to_bradley_terry(votes: list[Outcome], rng: random.Random):
     shuffled = votes.copy()
     rng.shuffle(shuffled)
@@ -126,7 +126,7 @@ def test_the_order_of_votes_does_not_matter_to_bradley_terry(votes: list[Outcome
 
 
 @given(outcomes, st.integers(2, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_more_of_the_same_votes_moves_no_rating_and_narrows_intervals(votes: list[Outcome], times: int):
     few, many = bradley_terry(tally(votes)), bradley_terry(tally(votes * times))
     assert by_model(few) == pytest.approx(by_model(many), abs=1e-6)
@@ -137,7 +137,7 @@ def test_more_of_the_same_votes_moves_no_rating_and_narrows_intervals(votes: lis
 
 
 @given(outcomes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ratings_average_1000_and_never_are_nan_or_endless(votes: list[Outcome]):
     rated = [rating for rating in bradley_terry(tally(votes)) if rating.rating is not None]
     if rated:

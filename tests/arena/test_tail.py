@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from arena_client import Page, arrive
 from browser import house
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_server import ModelServer, sse
 
@@ -59,6 +59,7 @@ def as_it_is() -> Iterator[None]:
         yield
 
 
+@settings(max_examples=50)
 @given(BLOCKS, st.integers(1, 400))
 def test_what_is_shown_is_the_text_so_far_in_whole_blocks(blocks: list[str], step: int):
     text = "\n\n".join(blocks)

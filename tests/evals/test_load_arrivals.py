@@ -44,7 +44,7 @@ def test_a_ramp_passes_from_one_rate_to_the_other(first: float, last: float):
     requests=st.one_of(st.none(), st.integers(1, 300)),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_schedule_ascends_within_its_bounds(kind: str, rate: float, duration_s: float, requests: int | None, seed: int):
     due = arrivals(kind, rate, requests=requests, duration_s=duration_s, seed=seed)
     assert (np.diff(due) >= 0).all() and (due >= 0).all() and (due < duration_s).all()

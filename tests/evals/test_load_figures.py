@@ -56,7 +56,7 @@ def test_an_interval_over_repeats_is_students():
 
 
 @given(values=st.lists(st.floats(0, 1e6), min_size=1, max_size=50), q=st.sampled_from([0.5, 0.9, 0.99]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_quantile_is_a_sample_that_enough_others_do_not_exceed(values: list[float], q: float):
     found = quantile(np.sort(np.asarray(values)), q)
     assert found in values

@@ -40,7 +40,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=2),
     max_leaves=4,
 )
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150)
 
 
 @st.composite
@@ -232,7 +232,7 @@ def test_shapes_that_hold_no_answer_are_malformed_and_say_why():
 @given(
     stream=damaged() | st.binary(max_size=2000), cuts=CUTS, wire=WIRES, watched=st.booleans(), shapes=st.lists(events() | JSON, max_size=5)
 )
-@settings(max_examples=30_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30_000, suppress_health_check=list(HealthCheck))
 @pytest.mark.timeout(1200)
 def test_a_long_search_finds_nothing(stream: bytes, cuts: list[int], wire: str, watched: bool, shapes: list[Any]):
     whole = essence(receive([stream], wire=wire))

@@ -107,7 +107,7 @@ MODELS = [
     written=st.integers(0, 400_000),
     at=st.datetimes(datetime(2025, 1, 1), datetime(2026, 12, 31)),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_cost_is_the_lists_own(model: tuple[str, str], counts: tuple[int, int, int, int], written: int, at: datetime):
     from genai_prices import Usage as ListUsage
     from genai_prices import calc_price
