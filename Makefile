@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Also pins what builds the package; an unpinned torch would pull gigabytes of CUDA packages.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Byte code is kept, whatever the environment says: a command would spend a third of its start on compiling this house anew.
+unexport PYTHONDONTWRITEBYTECODE
 AXE := $(VENV)/axe/axe.min.js
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest
 
