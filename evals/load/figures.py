@@ -140,7 +140,7 @@ def summarise(samples: Sequence[Sample], load: Load, slo: Slo | None = None) -> 
         attainment=kept,
         goodput=None
         if slo is None
-        else over_repeats([goodput(part, window, slo) for part, (window, _) in zip(parts, windows, strict=True)]),
+        else over_repeats([goodput(run, load, window, slo) for run, (window, _) in zip(runs, windows, strict=True)]),
     )
 
 
@@ -264,12 +264,19 @@ def throughput(samples: Sequence[Sample], window: tuple[float, float]) -> dict[s
     return {name: value / length for name, value in found.items()}
 
 
-def goodput(samples: Sequence[Sample], window: tuple[float, float], slo: Slo) -> float:
-    """Requests a second, of those due in the window, that kept the SLO."""
-    kept = attainment(slo, samples)
-    first, last = window
-    # What was due in the window is counted, so the window's length is that of the schedule.
-    return 0.0 if kept is None or last <= first else kept.good / (last - first)
+def goodput(samples: Sequence[Sample], load: Load, window: tuple[float, float], slo: Slo) -> float:
+    """Requests a second that kept the SLO: in an open loop of those that were due in the window, by whenever they ended.
+
+    In a closed loop of those that ended in it, as in `throughput`: there an end sends the next request, and of what was sent at once at
+    the start a short window has no end to show, so that goodput would exceed throughput.
+    """
+    start, end = window
+    if load.open_loop:
+        counted = [sample for sample in samples if sample.phase == "steady"]
+    else:
+        counted = [sample for sample in samples if sample.ended_s is not None and start < sample.ended_s <= end]
+    kept = attainment(slo, counted)
+    return 0.0 if kept is None or end <= start else kept.good / (end - start)
 
 
 def sending_rate(samples: Sequence[Sample]) -> float | None:

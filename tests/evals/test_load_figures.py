@@ -82,6 +82,16 @@ def test_a_load_too_short_to_be_steady_is_taken_whole_and_says_so():
     assert level.requests_per_s.value == pytest.approx(10)
 
 
+def test_in_a_closed_loop_goodput_is_at_most_the_throughput():
+    # Four at once, one after another, .4 s each: the window ends with the last sending, at 1.2 s.
+    samples = [sample(number, 0.4 * (number // 4)) for number in range(16)]
+    level = summarise(samples, Load(concurrency=4, requests=16), parse_slo("latency=1"))
+    assert level.window == "steady" and level.goodput == level.requests_per_s and level.goodput.value == pytest.approx(10)
+    slow = [each.model_copy(update={"latency_from_schedule_s": 2.0}) if each.request < 4 else each for each in samples]
+    level = summarise(slow, Load(concurrency=4, requests=16), parse_slo("latency=1"))
+    assert level.goodput is not None and level.goodput.value == pytest.approx(10 * 2 / 3)
+
+
 def test_failures_warmups_and_ramps_enter_no_latency():
     samples = [sample(number, number / 10) for number in range(10)]
     samples += [sample(10, 1.0, status="timeout", error="no token came"), sample(11, 1.1, status="api_error", error="HTTP 429")]
