@@ -3,8 +3,8 @@
     python benchmarks/boards.py                          # 1,000,000 votes x 200 models, 50,000 voters, a year
     python benchmarks/boards.py --votes 100000 --keep /tmp/large
 
-Votes are simulated as in benchmarks/ratings.py, with battles, voters and times, without texts. A page is timed from its request to the
-moment at which Streamlit no longer runs. Markdown on stdout.
+Votes are simulated as in benchmarks/ratings.py, with battles, voters and times, without texts. The app is opened anew for "first" and
+"again"; "by the menu" the page is chosen while the one before it is open (benchmarks/visits.py). Markdown on stdout.
 """
 
 import argparse
@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
+from visits import chosen, loaded
+
 from arena.store import Store
 
 PAGES = ("battle", "leaderboard", "head-to-head", "votes-health", "training")
@@ -61,14 +62,8 @@ def fill(path: Path, votes: int, models: int) -> None:
         store.write_ballots()
 
 
-def visit(page: Any, url: str, name: str) -> tuple[float, float]:
-    """Seconds until the page's heading stands, and until everything on it is drawn."""
-    started = time.monotonic()
-    page.goto(f"{url}/{name}", wait_until="commit")
-    page.locator(".page-head h1").wait_for()
-    headed = time.monotonic() - started
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
-    return headed, time.monotonic() - started
+def _path(name: str) -> str:
+    return "" if name == "battle" else name
 
 
 def main() -> None:
@@ -91,13 +86,13 @@ def main() -> None:
             sys.stderr.write(f"filled in {time.monotonic() - started:.0f} s\n")
         out = sys.stdout
         out.write(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {asked.votes:,} votes x {asked.models} models\n\n")
-        out.write("| page | heading, first | whole, first | whole, again |\n|---|---|---|---|\n")
+        out.write("| page | heading, first | whole, first | whole, again | by the menu |\n|---|---|---|---|---|\n")
         with house("dashboards", results=results) as url, chromium(Path(scratch) / "profile") as page:
-            for name in asked.pages.split(","):
-                headed, first = visit(page, url, name)
-                _, again = visit(page, url, name)
-                out.write(f"| {name} | {headed:.2f} | {first:.2f} | {again:.2f} |\n")
-                out.flush()
+            names = asked.pages.split(",")
+            seen = {name: (*loaded(page, f"{url}/{_path(name)}"), loaded(page, f"{url}/{_path(name)}")[1]) for name in names}
+            for name in names:
+                chosen_s = chosen(page, _path(name))
+                out.write(f"| {name} | {' | '.join(f'{seconds:.2f}' for seconds in (*seen[name], chosen_s))} |\n")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

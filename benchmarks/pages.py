@@ -3,8 +3,8 @@
     python benchmarks/pages.py                                  # 200 runs x 2,000 samples, 40 load tests of 8 levels; some two minutes
     python benchmarks/pages.py --runs 200 --results /tmp/many   # keep them, and use them again
 
-A page is there when its heading is seen and the script behind it has ended; the clock starts at the navigation, so that loading Streamlit
-itself is in it. "First" is the first look of a fresh server, with nothing read; "again" the same page in a new tab.
+"First" is the first look of a fresh server, with nothing read; "again" the same page opened anew by another browser; "by the menu" it is
+chosen while the page before it is open (benchmarks/visits.py).
 """
 
 import argparse
@@ -14,14 +14,13 @@ import os
 import random
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
 from browser import chromium, house
+from visits import chosen, loaded
 
 from evals.load.figures import client_of, summarise
 from evals.load.plan import Load, Shape, append_samples
@@ -140,14 +139,6 @@ def _sent(at_once: int, point: int, draw: random.Random) -> list[Sent]:
     return samples
 
 
-def look(page: Any, url: str) -> float:
-    """Seconds until the page is there."""
-    start = time.perf_counter()
-    page.goto(url, wait_until="commit")
-    page.locator("[data-test-script-state='notRunning'] h1").first.wait_for()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     """Write the runs where there are none, open every page twice, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -168,11 +159,18 @@ def main() -> None:
             for round_ in range(2):
                 with chromium(Path(name) / f"profile-{round_}", viewport={"width": 1440, "height": 900}) as page:
                     for title, path in PAGES.items():
-                        taken.setdefault(title, []).append(look(page, f"{url}/{path.replace('LOAD', newest)}"))
+                        taken.setdefault(title, []).append(loaded(page, f"{url}/{path.replace('LOAD', newest)}")[1])
+                    if round_:
+                        for title, path in PAGES.items():
+                            if "?" not in path:
+                                taken[title].append(chosen(page, path))
     lines = [
-        "| page | first, s | again, s |",
-        "|---|---|---|",
-        *(f"| {title} | {one:.2f} | {two:.2f} |" for title, (one, two) in taken.items()),
+        "| page | first, s | again, s | by the menu, s |",
+        "|---|---|---|---|",
+        *(
+            f"| {title} | {' | '.join(f'{seconds:.2f}' for seconds in times)} |{'' if times[2:] else ' |'}"
+            for title, times in taken.items()
+        ),
     ]
     lines.append(f"\n{options.runs} runs x {options.samples:,} samples, {options.loads} load tests, load average {os.getloadavg()[0]:.1f}.")
     sys.stdout.write("\n".join(lines) + "\n")
