@@ -6,29 +6,23 @@
 With pandas, pyarrow and the rest imported one collection took .1 s of CPU, three times the script itself: modules are set aside, where the
 collector does not look. What is left grows with the open sessions, so that collecting once in some seconds is for all of them. Python's own
 collections go on as ever.
-
-What was found is free for the C library, which keeps it: a process that serves for weeks would be as large as its largest moments were,
-each in its own threads. So once in a while the pages nobody uses are given back.
 """
 
-import ctypes
 import gc
 import sys
 import threading
 import time
 
 EVERY_S = 5.0
-GIVE_BACK_EVERY_S = 60.0
 _gate = threading.Lock()
 _modules = 0  # how many there were when they were last set aside
 
 
 class Sparing:
-    """Stands for the module `gc` where only `collect` is called; collects at most once in `every_s`, and sometimes gives memory back."""
+    """Stands for the module `gc` where only `collect` is called; collects at most once in `every_s`."""
 
-    def __init__(self, every_s: float = EVERY_S, give_back_every_s: float = GIVE_BACK_EVERY_S) -> None:
+    def __init__(self, every_s: float = EVERY_S) -> None:
         self.every_s, self.last_s = every_s, 0.0
-        self.give_back_every_s, self._given_back_s = give_back_every_s, time.monotonic()
         self._gate = threading.Lock()
 
     def collect(self, generation: int = 2) -> int:
@@ -40,9 +34,6 @@ class Sparing:
                 return 0
             found = gc.collect(generation)
             self.last_s = time.monotonic()
-            if self.last_s - self._given_back_s >= self.give_back_every_s:
-                give_back()
-                self._given_back_s = self.last_s
             return found
         finally:
             self._gate.release()
@@ -54,12 +45,6 @@ def collect_sparingly() -> None:
 
     # There is no setting for it (Streamlit 1.67): the module's own name for `gc` is replaced, and nothing else.
     script_runner.gc = Sparing()  # type: ignore[attr-defined, assignment]
-
-
-def give_back() -> None:
-    """Give the system those pages back that are free in the heaps of glibc (malloc_trim(3)); nothing where the C library is another."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
 
 
 def set_modules_aside() -> None:
