@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,9 @@ def run(
     announce: Sequence[str] = (),
     ahead: "Callable[[Arena], None] | None" = None,
 ) -> None:
-    """Serve `script` and these routes at the listener until Ctrl-C or SIGTERM; `ahead` is work done meanwhile, in a thread of its own."""
+    """Serve `script`, an app.py of a room, and these routes at the listener until Ctrl-C or SIGTERM; `ahead` is work done meanwhile, in a
+    thread of its own.
+    """
     import streamlit
     import uvicorn
     from starlette.middleware import Middleware
@@ -149,6 +152,8 @@ def run(
     collect_sparingly()
     login = streamlit_secrets(arena.settings, arena.secret)
     application = streamlit.App(script, routes=list(routes), middleware=middleware, on_script_error=tell, secrets=login)
+    # What the pages import, now: else the first visitor waits for it.
+    import_module(f"{script.parent.name}.{script.stem}")
     host, port = listener.getsockname()[:2]
     say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{port}")
     for line in announce:

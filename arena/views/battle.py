@@ -4,6 +4,7 @@ The loop that tails the answers (arena/views/tail.py) comes last in the script.
 """
 
 import html
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from arena.ratings import bradley_terry
 from arena.rounds import Round, Side, Turn
 from arena.settings import Mode
 from arena.views import entrance, frame
+from arena.views.kept import Kept
 from arena.views.offer import offer
 from arena.views.tail import tail
 from arena.votes import Vote, Winner
@@ -33,6 +35,7 @@ CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("both_bad", "Both are bad", "4"),
 )
 ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
+RATINGS: Kept[dict[str, float]] = Kept(1)
 VERDICT = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "You called it a tie", "both_bad": "You found both bad"}
 
 
@@ -287,14 +290,17 @@ def _leave() -> None:
     st.query_params.clear()
 
 
-@st.cache_data(ttl=60, show_spinner=False)
-def _ratings(_arena: Arena) -> dict[str, float]:
+def _ratings(arena: Arena) -> dict[str, float]:
     """The ratings of a minute ago at most: a fit for each vote would cost more than the battle."""
-    try:
-        ratings = bradley_terry(_arena.store.vote_counts())
-    except ArenaError:
-        return {}
-    return {rating.model: rating.rating for rating in ratings if rating.rating is not None}
+
+    def fitted() -> dict[str, float]:
+        try:
+            ratings = bradley_terry(arena.store.vote_counts())
+        except ArenaError:
+            return {}
+        return {rating.model: rating.rating for rating in ratings if rating.rating is not None}
+
+    return RATINGS.get((arena.store.name, time.monotonic() // 60), fitted)
 
 
 def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float | None = None) -> str:
