@@ -87,7 +87,8 @@ def main() -> None:
         out = sys.stdout
         out.write(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {asked.votes:,} votes x {asked.models} models\n\n")
         out.write("| page | heading, first | whole, first | whole, again | by the menu |\n|---|---|---|---|---|\n")
-        with house("dashboards", results=results) as url, chromium(Path(scratch) / "profile") as page:
+        # The browser first, as a visitor's runs before he comes.
+        with chromium(Path(scratch) / "profile") as page, house("dashboards", results=results) as url:
             names = asked.pages.split(",")
             seen = {name: (*loaded(page, f"{url}/{_path(name)}"), loaded(page, f"{url}/{_path(name)}")[1]) for name in names}
             for name in names:

@@ -81,7 +81,7 @@ def chromium(profile: Path, **context: Any) -> Iterator[Any]:
 
     kept = profile / "storage.json"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.connect_over_cdp(_browser(), timeout=120_000)
+        browser = _connected(playwright)
         opened = browser.new_context(storage_state=kept if kept.exists() else None, **context)
         try:
             page = opened.new_page()
@@ -91,6 +91,18 @@ def chromium(profile: Path, **context: Any) -> Iterator[Any]:
             profile.mkdir(exist_ok=True)
             opened.storage_state(path=kept)
             opened.close()
+
+
+def _connected(playwright: Any) -> Any:
+    """This process's Chromium. One in some hundred takes a connection and then says nothing: another is started in its place."""
+    from playwright.sync_api import TimeoutError as SaysNothing
+
+    for _ in range(3):
+        try:
+            return playwright.chromium.connect_over_cdp(_browser(), timeout=40_000)
+        except SaysNothing:
+            _browser.cache_clear()
+    raise AssertionError("three Chromiums in turn took a connection and said nothing")
 
 
 @cache
