@@ -155,8 +155,12 @@ async def test_the_same_vote_sent_again_counts_once(arena: Arena):
         frame = page.message(page.button("model_a").id)
         other = page.message(page.button("model_b").id)
         arena.cast[battle_id] = "model_a"
-        # A double click before any answer, then replays, and another verdict on the same battle.
-        for again in (frame, frame, frame, other, frame, other):
+        seen = page.run
+        # A double click before any answer, then, while it is taken, replays and another verdict on the same battle.
+        for again in (frame, frame, frame):
+            await page.send(again)
+        await page.until(lambda page: page.run > seen)
+        for again in (other, frame, other):
             await page.send(again)
         await page.until(Page.thanked)
         await settled(page)
@@ -165,6 +169,22 @@ async def test_the_same_vote_sent_again_counts_once(arena: Arena):
         await settled(page)
         assert page.says(VERDICTS["model_a"])
     assert await verdict_on(arena, browser, battle_id) == ["model_a"]
+
+
+@attack
+async def test_of_two_verdicts_in_one_breath_one_counts_and_the_page_says_which(arena: Arena):
+    browser = await arrive(arena.url)
+    async with Page(browser) as page:
+        battle_id = await fight(page)
+        # Streamlit may take both for one click on two buttons: either may be the one.
+        for frame in [page.message(page.button(key).id) for key in ("model_a", "model_b", "model_a", "model_b")]:
+            await page.send(frame)
+        await page.until(Page.thanked)
+        await settled(page)
+        said = [winner for winner, words in VERDICTS.items() if page.says(words)]
+    assert len(said) == 1 and said[0] in ("model_a", "model_b")
+    arena.cast[battle_id] = said[0]
+    assert await verdict_on(arena, browser, battle_id) == said
 
 
 @attack
