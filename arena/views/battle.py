@@ -35,7 +35,7 @@ CHOICES: tuple[tuple[Winner, str, str], ...] = (
     ("both_bad", "Both are bad", "4"),
 )
 ARROWS: dict[Winner, str] = {"model_a": "Left", "model_b": "Right"}
-RATINGS: Kept[dict[str, float]] = Kept(1)
+_RATINGS: Kept[dict[str, float]] = Kept(1)
 VERDICT = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "You called it a tie", "both_bad": "You found both bad"}
 
 
@@ -300,7 +300,7 @@ def _ratings(arena: Arena) -> dict[str, float]:
             return {}
         return {rating.model: rating.rating for rating in ratings if rating.rating is not None}
 
-    return RATINGS.get((arena.store.name, time.monotonic() // 60), fitted)
+    return _RATINGS.get((arena.store.name, time.monotonic() // 60), fitted)
 
 
 def _side_head(letter: str, side: Side, *, won: bool, named: bool, rating: float | None = None) -> str:
