@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from evals.errors import CannotResume, RunExists, UnknownRun
 from serving.completion import ANSWERED, Completion, Status
-from serving.documents import Noun, parse_document, write_text_atomically
+from serving.documents import Noun, parse_document, without_collection, write_text_atomically
 from serving.errors import did_you_mean
 
 Verdict = Literal["correct", "wrong", "unparsed"]
@@ -181,6 +181,7 @@ def read_run_record(folder: Path) -> Run:
         raise UnknownRun(f"{path}: not JSON: {error}") from None
 
 
+@without_collection()
 def read_run(folder: Path, *, endpoint: str | None = None) -> RunFiles:
     """Everything but the report, or of it what concerns one endpoint. Raises UnknownRun for a run that did not finish, DocumentError for a
     line that does not fit.

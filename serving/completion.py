@@ -43,7 +43,7 @@ class Request(Noun):
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop: tuple[str, ...] | None = None
     seed: int | None = None
-    extra: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_content(self) -> "Request":
@@ -99,7 +99,7 @@ class Completion(Noun):
 
     endpoint: str
     request: Request
-    request_hash: str = ""
+    request_hash: str = Field(default_factory=lambda given: given["request"].request_hash)
     text: str = ""
     finish_reason: str | None = None
     usage: Usage = Usage()
@@ -114,15 +114,6 @@ class Completion(Noun):
     retries: int = Field(default=0, ge=0)
     loglikelihood: float | None = None
     is_greedy: bool | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_hash(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("request_hash") and "request" in values:
-            request = values["request"]
-            request = request if isinstance(request, Request) else Request.model_validate(request)
-            values = {**values, "request": request, "request_hash": request.request_hash}
-        return values
 
     @property
     def answered(self) -> bool:

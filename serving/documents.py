@@ -5,8 +5,11 @@ Every room's YAML (endpoints, suites, recipes) comes in through here, so that a 
     serving/catalogue/mine.yaml: endpoints[0].prise: unknown key. Did you mean 'price'? Known keys: api_key_env, base_url, …
 """
 
+import gc
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -24,6 +27,21 @@ class Noun(BaseModel):
 
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Read thousands of lines without garbage collection, which looks at all of them again and again and takes longer than the reading.
+
+    For this process as a whole; of several threads the one that found it on switches it on again.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

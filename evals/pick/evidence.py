@@ -21,6 +21,7 @@ from evals.pick.bills import bills
 from evals.pick.measured import Answers, Measured, Quantile, of_bills, of_items, of_levels, of_ratings, of_requests
 from evals.pick.wishes import LatencyFigure, Under, Wishes
 from evals.runs import RunFiles, read_run, read_run_record, run_folders
+from serving.documents import without_collection
 from serving.endpoints import Endpoint, load_endpoints
 from serving.errors import BakeoffError
 
@@ -92,6 +93,7 @@ class Market:
         return self.measures[measure].value(endpoint) if measure in self.measures else None
 
 
+@without_collection()
 def read_records(results: Path, *, rated: Mapping[str, Any] | None = None) -> Records:
     """Everything in results/. `rated` is used instead of results/leaderboard.json. A run that cannot be read is a problem, no end."""
     endpoints = load_endpoints(results)
