@@ -12,7 +12,7 @@ An endpoint paid by the hour has no price per request by itself: `usd_per_mtok_o
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -175,6 +175,12 @@ def _over_the_list(listed: Rates, price: Price, batch: bool) -> Rates:
     return replace(listed, **changed, source=source, checked_on=checked)
 
 
+@cache
+def _list_name() -> str:
+    """Looked up once: to read a package's own description takes a millisecond."""
+    return f"genai-prices {version('genai-prices')}"
+
+
 @lru_cache(maxsize=4096)
 def _listed(base_url: str, model: str, at: datetime, batch: bool) -> Rates | None:
     """genai-prices' rates at this minute (the finest grain of its times of day); None for a provider, model or batch it does not know."""
@@ -208,7 +214,7 @@ def _listed(base_url: str, model: str, at: datetime, batch: bool) -> Rates | Non
         _tiers(prices, "cache_write_mtok"),
         _tiers(prices, "output_reasoning_mtok"),
         usd_per_request=sum(usd for _, usd in _tiers(prices, "requests_kcount")[:1]) / 1000,
-        source=f"genai-prices {version('genai-prices')}",
+        source=_list_name(),
         since=_since(found, at),
     )
 
