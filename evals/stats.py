@@ -4,10 +4,12 @@
     p = mcnemar_exact(lost=476, gained=147)
 
 Pure functions over arrays; they know neither runs nor models. Differences are always "other minus baseline". What was not answered never
-enters an array: `missing_bounds` says what it leaves open. The formulas are in docs/measuring.md. numpy and scipy are imported where used.
+enters an array: `missing_bounds` says what it leaves open. The formulas are in docs/measuring.md. numpy and scipy are imported where used;
+of scipy its special functions, since to import scipy.stats takes more than a second.
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def paired_difference(a: "Values", b: "Values", *, clusters: Sequence[Any] | Non
     one more discordant item on either side, which holds its level where hardly any item differs. Fewer than two clusters: nan.
     """
     import numpy as np
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     before, after = _pair(a, b)
     d = after - before
@@ -55,11 +57,11 @@ def paired_difference(a: "Values", b: "Values", *, clusters: Sequence[Any] | Non
     if groups < 2:
         return Difference(mean, np.nan, np.nan, np.nan, np.nan, n, groups)
     stderr = float(np.sqrt(groups / (groups - 1) * ((sums - mean * sizes) ** 2).sum())) / n
-    half = float(t.ppf(0.5 + level / 2, groups - 1)) * stderr
+    half = float(stdtrit(groups - 1, 0.5 + level / 2)) * stderr
     lower, upper = mean - half, mean + half
     if is_binary(before, after) and (groups == n or not stderr):
         lower, upper = _bonett_price(int((d < 0).sum()), int((d > 0).sum()), n, level)
-    p = float(2 * t.sf(abs(mean) / stderr, groups - 1)) if stderr else 1.0 if not mean else 0.0
+    p = float(2 * stdtr(groups - 1, -abs(mean) / stderr)) if stderr else 1.0 if not mean else 0.0
     return Difference(mean, stderr, lower, upper, p, n, groups)
 
 
@@ -106,10 +108,10 @@ def mcnemar_exact(lost: int, gained: int) -> float:
 
     McNemar 1947; exact by the binomial. Items on which both agree say nothing about who is better. 1.0 where nothing flipped.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     flipped = lost + gained
-    return min(1.0, 2 * float(binom.cdf(min(lost, gained), flipped, 0.5))) if flipped else 1.0
+    return min(1.0, 2 * float(bdtr(min(lost, gained), flipped, 0.5))) if flipped else 1.0
 
 
 def benjamini_hochberg(p_values: "Values") -> list[float]:
@@ -240,9 +242,7 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> tuple[float, floa
 
 
 def _z(quantile: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(quantile))
+    return NormalDist().inv_cdf(quantile)
 
 
 def _bonett_price(lost: int, gained: int, n: int, level: float) -> tuple[float, float]:

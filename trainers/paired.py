@@ -22,14 +22,14 @@ class Interval(NamedTuple):
 
 def mean_interval(differences: Sequence[float]) -> Interval:
     """Mean of paired differences; Student's t on n − 1 degrees of freedom."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n = len(differences)
     if n < 2:
         return Interval(differences[0] if differences else math.nan, math.nan, math.nan, n)
     mean = sum(differences) / n
     stderr = math.sqrt(sum((one - mean) ** 2 for one in differences) / (n - 1) / n)
-    half = float(t.ppf(0.975, n - 1)) * stderr
+    half = float(stdtrit(n - 1, 0.975)) * stderr
     return Interval(mean, mean - half, mean + half, n)
 
 

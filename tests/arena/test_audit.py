@@ -1,5 +1,6 @@
 """An audit finds those who rig, leaves honest people alone, says why, and can be taken back."""
 
+import math
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from arena.audit import REASONS, AuditVote, Findings, audit, audit_votes_of
 from arena.leaks import leaked
 from arena.ratings import bradley_terry, tally
 from arena.store import Record, Store
-from arena.suspicion import step_up
+from arena.suspicion import beta_binomial_tail, step_up
 from arena.votes import Battle, Outcome, Vote
 from serving.completion import Completion, Request
 
@@ -194,3 +195,24 @@ def test_flagged_votes_are_kept_unrated_and_come_back(database: Path | str):
         assert audit(audit_votes_of(store)).vote_ids == {"v0"}
         store.flag({}, datetime(2026, 11, 24, tzinfo=UTC))
         assert store.flags() == {} and store.counts() == (3, 1, 0) and store.vote_of("b9").rated is False
+
+
+def test_the_tail_of_the_beta_binomial_is_scipys_and_exact_where_scipys_ends():
+    from scipy.stats import betabinom
+
+    draw = np.random.default_rng(0)
+    n = draw.integers(1, 200, 4000).astype(float)
+    k, a, b = np.floor(draw.random(4000) * (n + 1)) - 1, draw.random(4000) * 5 + 0.01, draw.random(4000) * 50 + 0.1
+    assert beta_binomial_tail(k, n, a, b) == pytest.approx(betabinom.sf(k, n, a, b), abs=1e-12)
+    # Polya's urn: 40 of 40 drawn, with a = 1: n! Γ(b + 1) / Γ(b + 1 + n) by hand.
+    by_hand = math.prod((1 + i) / (31 + i) for i in range(40))
+    assert by_hand < 1e-15
+    assert beta_binomial_tail(*(np.array([value]) for value in (39.0, 40.0, 1.0, 30.0))) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_a_long_sum_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch):
+    n, k = np.array([50.0, 3.0, 80.0, 80.0]), np.array([10.0, 3.0, -1.0, 4.0])
+    whole = beta_binomial_tail(k, n, np.full(4, 2.0), np.full(4, 9.0))
+    monkeypatch.setattr("arena.suspicion._AT_ONCE", 30)
+    assert beta_binomial_tail(k, n, np.full(4, 2.0), np.full(4, 9.0)).tolist() == whole.tolist()
+    assert whole[1] == 0 and whole[2] == pytest.approx(1, rel=1e-12)
