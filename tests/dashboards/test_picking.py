@@ -1,6 +1,7 @@
 """Pick in the browser says what `evals pick` says, reacts to what is wished, and says what to run where nothing is known."""
 
 import time
+import timeit
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,7 +85,9 @@ def test_a_change_is_answered_within_half_a_second(page: AppTest):
         began = time.process_time()
         page.slider(key="weigh-cost").set_value(weight).run()
         took.append(time.process_time() - began)
-    assert not page.exception and min(took) < 0.5
+    # Longer on a machine that needs longer for everything: a million additions are .06 s where half a second is meant.
+    million = min(timeit.repeat("for _ in range(1_000_000): x += 1", "x = 0", repeat=5, number=1, timer=time.process_time))
+    assert not page.exception and min(took) < max(0.5, 8 * million)
 
 
 def test_wishes_start_from_the_file(page: AppTest, scored: Path):
