@@ -4,6 +4,9 @@ import streamlit as st
 
 from arena.views import about, admin, battle, entrance, frame, leaderboard
 
+# What the pages after the first are made of, by the names of Streamlit's scripts: fetched while the first is read.
+ELEMENTS = ("ButtonGroup", "Checkbox", "DownloadButton", "PageLink", "Selectbox")
+
 
 def pages() -> list[st.Page]:
     """The arena's pages, in the order of the menu."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from arena.battle import Arena
 
+    Ahead = Callable[[Arena, threading.Event], None]
+
 # Read when numpy is first imported, which is after this: a fit of 200 models is too small to be shared out, and threads that wait for each
 # other while answers stream made it seven times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -75,7 +77,7 @@ def serve(
     demo: bool = False,
     speed: float | None = None,
     announce: Sequence[str] = (),
-    ahead: "Callable[[Arena], None] | None" = None,
+    ahead: "Ahead | None" = None,
 ) -> None:
     """Serve `script` until Ctrl-C or SIGTERM; pending votes are committed before it returns.
 
@@ -121,11 +123,19 @@ def run(
     *,
     routes: "Sequence[BaseRoute]" = (),
     announce: Sequence[str] = (),
-    ahead: "Callable[[Arena], None] | None" = None,
+    ahead: "Ahead | None" = None,
 ) -> None:
     """Serve `script`, an app.py of a room, and these routes at the listener until Ctrl-C or SIGTERM; `ahead` is work done meanwhile, in a
-    thread of its own.
+    thread of its own: it is told when the pages are imported.
     """
+    imported = threading.Event()
+    with _beside(ahead, arena, imported):
+        _run(script, listener, arena, routes, announce, imported)
+
+
+def _run(
+    script: Path, listener: socket.socket, arena: "Arena", routes: "Sequence[BaseRoute]", announce: Sequence[str], imported: threading.Event
+) -> None:
     import streamlit
     import uvicorn
     from starlette.middleware import Middleware
@@ -136,6 +146,7 @@ def run(
     from arena.garbage import collect_sparingly
     from arena.headers import SafeHeaders
     from arena.login import streamlit_secrets
+    from arena.prefetch import Prefetching, route
     from arena.views.trouble import tell
     from arena.voters import VoterCookie
     from serving.command import say
@@ -143,7 +154,15 @@ def run(
     for key, value in OPTIONS.items():
         config.set_option(key, value)
     config.set_option("server.port", listener.getsockname()[1])
-    middleware = [Middleware(SafeHeaders), Middleware(VoterCookie, secret=arena.secret), Middleware(OnlyWhatPagesSend)]
+    # What the pages import, now: else the first visitor waits for it.
+    pages = import_module(f"{script.parent.name}.{script.stem}")
+    imported.set()
+    middleware = [
+        Middleware(SafeHeaders),
+        Middleware(Prefetching),
+        Middleware(VoterCookie, secret=arena.secret),
+        Middleware(OnlyWhatPagesSend),
+    ]
     if hosts := arena.settings.allowed_hosts:
         # Streamlit opens a websocket to whoever's Origin is the Host that was asked for: a name that somebody points at this machine, too.
         # This machine's own commands come by address.
@@ -151,9 +170,7 @@ def run(
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=known, www_redirect=False))
     collect_sparingly()
     login = streamlit_secrets(arena.settings, arena.secret)
-    application = streamlit.App(script, routes=list(routes), middleware=middleware, on_script_error=tell, secrets=login)
-    # What the pages import, now: else the first visitor waits for it.
-    import_module(f"{script.parent.name}.{script.stem}")
+    application = streamlit.App(script, routes=[*routes, route(pages.ELEMENTS)], middleware=middleware, on_script_error=tell, secrets=login)
     host, port = listener.getsockname()[:2]
     say(f"bakeoff is at http://{'localhost' if host == '127.0.0.1' else host}:{port}")
     for line in announce:
@@ -165,19 +182,19 @@ def run(
         "ws": "websockets-sansio", "ws_max_size": LARGEST_FRAME_BYTES, "log_level": "warning",
         "proxy_headers": bool(proxies), "forwarded_allow_ips": proxies,
     }  # fmt: skip
-    with _beside(ahead, arena):
-        uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(application, **options)).run(sockets=[listener])
 
 
 @contextmanager
-def _beside(work: "Callable[[Arena], None] | None", arena: "Arena") -> Iterator[None]:
+def _beside(work: "Ahead | None", arena: "Arena", imported: threading.Event) -> Iterator[None]:
     """Do `work` in a thread while the `with` lasts; the database is not closed under it."""
     if work is None:
         yield
         return
-    thread = threading.Thread(target=work, args=(arena,), name="ahead", daemon=True)
+    thread = threading.Thread(target=work, args=(arena, imported), name="ahead", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        imported.set()
         thread.join(10)

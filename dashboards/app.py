@@ -20,6 +20,10 @@ from dashboards import (
     votes_health,
 )
 
+ELEMENTS = (
+    *arena.ELEMENTS, "ArrowVegaLiteChart", "Multiselect", "NumberInput", "Pagination", "Slider", "Spinner", "StreamlitSyntaxHighlighter",
+)  # fmt: skip
+
 
 def pages() -> dict[str, list[st.Page]]:
     """The arena's pages and the windows, by the section of the menu; what has no section stands in the bar itself."""

@@ -38,29 +38,48 @@ def page() -> None:
     for problem in problems:
         st.warning(problem)
     runs = scored(listed)
-    often = Counter(endpoint for one in runs for endpoint in one.run.endpoints)
-    watched = sorted(often, key=lambda name: (-(often[name] > 1), name))
+    watched = watched_of(runs)
     if not watched:
         frame.empty("No run has been scored yet.", "Run a suite, and again tomorrow: <code>evals run nightly --endpoint ID</code>.")
         return
     endpoint = st.selectbox("Endpoint", watched, key="watched", bind="query-params")
     mine = [one for one in reversed(runs) if endpoint in one.run.endpoints]
     try:
-        series, left_out = frozen_series([(one.folder, one.run) for one in mine], endpoint, where=current().results / "runs")
+        folders, left_out = series_of(runs, endpoint)
     except BakeoffError:
         name = mine[-1].run.suite
         frame.empty(f"One run on these items, of {mine[-1].when}.", f"Ask them again: <code>evals run {name} --endpoint ID</code>.")
         return
     try:
-        found = _found(tuple((folder, stamp(folder / "run.json")) for folder, _ in series), endpoint, tuple(left_out))
+        found = found_in(folders, endpoint, left_out)
     except BakeoffError as error:
         st.error(str(error))
         return
     (st.error if found.drifted else st.success)(_plain(headline(found)))
-    _over_time(mine, endpoint, {folder for folder, _ in series})
+    _over_time(mine, endpoint, set(folders))
     _changes(found)
-    newest = series[-1][0].name
+    newest = folders[-1].name
     links.link("samples", "The newest answers", run=newest, endpoint=endpoint)
+
+
+def watched_of(runs: Sequence[Listed]) -> list[str]:
+    """The endpoints of these runs, those with several first."""
+    often = Counter(endpoint for one in runs for endpoint in one.run.endpoints)
+    return sorted(often, key=lambda name: (-(often[name] > 1), name))
+
+
+def series_of(runs: Sequence[Listed], endpoint: str) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """(the runs that asked the endpoint the same items, oldest first; what was left out and why), of runs newest first. Raises EvalsError
+    where there are not two.
+    """
+    mine = [(one.folder, one.run) for one in reversed(runs) if endpoint in one.run.endpoints]
+    series, left_out = frozen_series(mine, endpoint, where=mine[-1][0].parent)
+    return tuple(folder for folder, _ in series), tuple(left_out)
+
+
+def found_in(folders: tuple[Path, ...], endpoint: str, notes: tuple[str, ...]) -> Drift:
+    """What changed from the first of these runs to the last; computed once, and again when one of them is scored anew."""
+    return _found(tuple((folder, stamp(folder / "run.json")) for folder in folders), endpoint, notes)
 
 
 @lru_cache(maxsize=64)

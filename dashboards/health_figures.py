@@ -5,11 +5,14 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from arena.errors import ArenaError
+from arena.ratings import Z95, Method, rate
 from arena.rows import Row
 from arena.store import Store
+from evals.stats import wilson
 
 if TYPE_CHECKING:
     from arena.battle import Arena
@@ -55,9 +58,6 @@ def gather(store: Store) -> Health:
 
 
 def _sides(store: Store) -> tuple[tuple[float, float, float] | None, tuple[float, float] | None]:
-    from arena.ratings import Z95, Method, rate
-    from evals.stats import wilson
-
     ballots = store.ballots(counted=True)
     wins = [int(ballots.counts[ballots.winner == side].sum()) for side in (0, 1)]
     if not (decided := sum(wins)):
@@ -97,8 +97,6 @@ def drawn(arena: "Arena") -> tuple[int, list[dict[str, Any]]]:
 
     `lower` and `upper` bound the share that chance allows for n draws, 95 % over all models together (normal, Bonferroni).
     """
-    from scipy.special import ndtri
-
     from arena.decisions import standings
 
     counted = {model: (int(left), int(right)) for model, left, right in arena.store.rows("draws_by_model")}
@@ -110,7 +108,7 @@ def drawn(arena: "Arena") -> tuple[int, list[dict[str, Any]]]:
     met = {model: share for model, share in expected.items() if any(counted.get(model, ()))}
     if not met:
         return total, []
-    z = -float(ndtri(0.025 / len(expected)))
+    z = -NormalDist().inv_cdf(0.025 / len(expected))
     rows = []
     for model, share in expected.items():
         left, right = counted.get(model, (0, 0))

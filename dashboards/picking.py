@@ -5,27 +5,24 @@ time.
 """
 
 import html
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
 
-from arena.battle import Arena, current
-from arena.leaderboard_command import published
-from arena.ratings import Method, rate
+from arena.battle import current
 from arena.views import frame
 from dashboards.charts import dots, front
 from dashboards.figure import figure
+from dashboards.pick_records import records_are_there, records_of
 from dashboards.picking_controls import controls
 from evals.pick.certainty import Beliefs, believe
 from evals.pick.choosing import Candidate, Decision, Valued, decide
 from evals.pick.command import read_wishes
-from evals.pick.evidence import Records, read_records
+from evals.pick.evidence import Records
 from evals.pick.front import on_front
 from evals.pick.report import MOST_ROWS, advice, doubt, grouped, interval, named, percent, relaxed, scored, second, surely, verdict
 from evals.pick.scope import Scope, scope_of
-from evals.runs import run_folders
-from serving.documents import stamp
 from serving.errors import BakeoffError
 
 LEAD = "Say what an endpoint must keep and what counts; see who is best, and how surely."
@@ -38,7 +35,8 @@ def page() -> None:
     arena = current()
     frame.heading("Pick", LEAD)
     try:
-        records, start = _records(arena, _stamp(arena)), read_wishes(None, arena.results, {})
+        with nullcontext() if records_are_there(arena) else st.spinner("Reading the runs …"):
+            records, start = records_of(arena), read_wishes(None, arena.results, {})
         if not records.asked and not records.loaded and records.rated is None:
             frame.empty(
                 "Nothing has been measured yet.",
@@ -189,26 +187,6 @@ def _key(measure: str) -> str:
 
 def _format(measure: str) -> str:
     return next(form for name, form in FORMATS.items() if measure.startswith(name))
-
-
-def _stamp(arena: Arena) -> tuple[Any, ...]:
-    """What differs when the evidence does: runs, endpoints, prices, published ratings, and votes."""
-    results = arena.results
-    files = [*(folder / "run.json" for folder in run_folders(results)), *sorted((results / "endpoints").glob("*.yaml"))]
-    files += [results / "prices.yaml", results / "leaderboard.json"]
-    return (str(results), tuple((str(file), stamp(file)) for file in files), f"{arena.store.name} {arena.store.counts()}")
-
-
-@st.cache_resource(show_spinner="Reading the runs …", max_entries=2)
-def _records(_arena: Arena, stamp: tuple[Any, ...]) -> Records:
-    """Everything in results/; the votes of this arena, where there are any, instead of a published leaderboard."""
-    ballots = _arena.store.ballots(by_voter=True)
-    rated = None
-    if len(ballots):
-        method = Method(cluster="voter", covariance=True)
-        board = rate(ballots, method)
-        rated = {"n_battles": board.n_used, "published_at": "now", **published(board, method, ballots)}
-    return read_records(Path(_arena.results), rated=rated)
 
 
 def _beliefs(records: Records, scope: Scope) -> Beliefs:

@@ -6,17 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from arena.battle import Arena, current
-from arena.history import Moment, history
-from arena.store import Counts
+from arena.battle import current
+from arena.history import Moment
 from arena.views import frame, leaderboard
-from arena.views.kept import Kept
 from dashboards.figure import figure
 from dashboards.links import link
 from dashboards.vote_charts import over_time, ratings_with_intervals
+from dashboards.vote_figures import past_is_there, past_of
 
 SHOWN, DRAWN = 6, 25
-_PASTS: Kept[list[Moment]] = Kept(2)
 
 
 def page() -> None:
@@ -24,7 +22,8 @@ def page() -> None:
     leaderboard.page()
     arena = current()
     counts = arena.store.counts()
-    moments = past(arena, counts) if counts.n_votes else []
+    with nullcontext() if not counts.n_votes or past_is_there(arena, counts) else st.spinner("Fitting the past …"):
+        moments = past_of(arena, counts) if counts.n_votes else []
     board = [row for row in moments[-1].ratings if row.rating is not None] if moments else []
     if not board:
         return
@@ -60,15 +59,3 @@ def lines(moments: Sequence[Moment], models: Sequence[str]) -> list[dict[str, An
         for row in moment.ratings
         if row.model in models and row.rating is not None
     ]  # fmt: skip
-
-
-def recent(n_votes: int) -> int:
-    """The number of votes to four digits: until it changes, the past is not fitted anew."""
-    return n_votes // int("1" + "0" * max(0, len(str(n_votes)) - 4))
-
-
-def past(arena: Arena, counts: Counts, *, quiet: bool = False) -> list[Moment]:
-    """The board's history; kept until there are a thousandth more votes, or others unrated. `quiet`: without a word on the page."""
-    key = (arena.store.name, recent(counts.n_votes), counts.n_unrated)
-    with nullcontext() if quiet or _PASTS.has(key) else st.spinner("Fitting the past …"):
-        return _PASTS.get(key, lambda: history(arena.store.ballots(times=True)))

@@ -7,18 +7,16 @@ from typing import Any
 import streamlit as st
 
 from arena.battle import Arena, current
-from arena.ratings import HeadToHead, Rating, head_to_head_of, rate, win_probabilities
-from arena.store import Counts
+from arena.ratings import HeadToHead, Rating, win_probabilities
 from arena.views import frame
-from arena.views.kept import Kept
 from dashboards.charts import matrix
 from dashboards.figure import downloads, figure
 from dashboards.links import link
 from dashboards.pair_votes import PER_PAGE, as_rows, table, votes_of_pair
+from dashboards.vote_figures import pairs_of
 from evals.stats import wilson
 
 MOST = 20
-_TABLES: Kept[tuple[tuple[Rating, ...], HeadToHead]] = Kept(4)
 
 
 def page() -> None:
@@ -29,7 +27,7 @@ def page() -> None:
     if counts.n_votes == counts.n_unrated:
         frame.empty("No pair has been voted on yet.", "Fight a battle, or bring votes along: <code>arena import FILE --format csv</code>.")
         return
-    ratings, found = _table(arena, counts)
+    ratings, found = pairs_of(arena, counts)
     order = [rating.model for rating in ratings]
     left, right = st.columns(2)
     first = left.selectbox("Compare", order, index=0, key="first", bind="query-params")
@@ -46,16 +44,6 @@ def page() -> None:
     origin = f"The best {min(count, len(order))} of {len(order)} models; {counts.n_votes - counts.n_unrated:,} rated votes."
     figure(matrix(rows, order[:count]), rows, name="head-to-head", origin=origin, alt=f"Share of wins, {count} models", width="content")
     link("leaderboard", "Leaderboard")
-
-
-def _table(arena: Arena, counts: Counts) -> tuple[tuple[Rating, ...], HeadToHead]:
-    """The board and the matrix; kept until `counts` changes."""
-
-    def make() -> tuple[tuple[Rating, ...], HeadToHead]:
-        ballots = arena.store.ballots(counted=True)
-        return rate(ballots).ratings, head_to_head_of(ballots)
-
-    return _TABLES.get((arena.store.name, counts), make)
 
 
 def _votes(arena: Arena, first: str, second: str) -> None:

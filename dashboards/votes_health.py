@@ -17,14 +17,14 @@ from arena.views import frame
 from arena.views.kept import Kept
 from dashboards.charts import number
 from dashboards.figure import downloads, figure
-from dashboards.health_figures import Health, drawn, gather, pseudonym
+from dashboards.health_figures import Health, drawn, pseudonym
 from dashboards.links import link
 from dashboards.standings import figures
 from dashboards.vote_charts import bars, by_day, shares
+from dashboards.vote_figures import health_of
 
 # Up to so many votes an audit takes a few seconds; beyond, it is the command's work.
 AUDITED = 20_000
-_HEALTH: Kept[Health] = Kept(4)
 _FOUND: Kept[Findings] = Kept(2)
 
 
@@ -67,11 +67,6 @@ def cards(health: Health) -> list[tuple[str, str, str]]:
         ("Votes of the busiest tenth", "–" if health.top_share is None else f"{health.top_share:.0%}", "of all whose voter is known"),
         ("Won by the left side", side, f"{interval}{position}"),
     ]
-
-
-def health_of(arena: Arena, counts: Counts) -> Health:
-    """What is counted; kept until `counts` changes."""
-    return _HEALTH.get((arena.store.name, counts), lambda: gather(arena.store))
 
 
 def _days(health: Health) -> None:

@@ -8,21 +8,15 @@ from typing import Any
 
 import streamlit as st
 
-from arena.ballots import BOTH_BAD
 from arena.battle import Arena, current
-from arena.categories import own_rules, questions, rule, rules
+from arena.categories import own_rules, questions, rules
 from arena.errors import ArenaError
-from arena.ratings import Z95, Board, Method, Rating, rate
-from arena.store import Counts
+from arena.ratings import Z95, Board, Method, Rating
 from arena.style import STYLE
 from arena.views import frame
-from arena.views.kept import Kept
+from arena.views.boards import EVERYTHING, board_of
 
 METHODS = {"bt": "Bradley–Terry", "davidson": "Davidson", "elo": "Online Elo"}
-EVERYTHING = "all battles"
-# What the page shows when nobody has chosen otherwise.
-USUAL = Method(fragility=True)
-_BOARDS: Kept[tuple[Board, int, int]] = Kept(64)
 _STYLE_HELP = "What the ratings are when answers are equally long and equally decorated with headings, lists and bold text."
 _CLUSTER_HELP = "Votes of one person resemble each other: intervals that allow for it are wider."
 _FLIP = "so many dropped votes, at most, put the next model above this one"
@@ -77,19 +71,6 @@ def _asked() -> Method:
     return Method(
         name=name, style=STYLE if style else (), cluster="voter" if voter else "none", fragility=name == "bt" and not style
     )  # fmt: skip
-
-
-def board_of(arena: Arena, counts: Counts, method: Method = USUAL, category: str = EVERYTHING) -> tuple[Board, int, int]:
-    """The board, its votes, and those that found both bad; kept until `counts` changes."""
-
-    def make() -> tuple[Board, int, int]:
-        where = None if category == EVERYTHING else rule(category, arena.results)
-        ballots = arena.store.ballots(where=where, columns=bool(method.style), counted=method.counted, by_voter=method.by_voter)
-        # Fragility refits the board for each pair of neighbours: half a second for sixty models.
-        n_both_bad = int(ballots.counts[ballots.winner == BOTH_BAD].sum())
-        return rate(ballots, method), int(ballots.counts.sum()), n_both_bad
-
-    return _BOARDS.get((arena.store.name, counts, method, category), make)
 
 
 def _categories(arena: Arena) -> list[str]:

@@ -1,5 +1,6 @@
 """What the first visitor would wait for is there before he comes."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,25 +9,32 @@ from ballot_box import demo_votes
 from arena.battle import Arena, open_arena
 from arena.errors import ArenaError
 from arena.store import Store
-from arena.views import leaderboard
-from dashboards import rankings, votes_health
+from arena.views.boards import board_of
 from dashboards.ahead import prepare
+from dashboards.vote_figures import health_of, pairs_of, past_of
+
+
+def imported() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
 
 
 def test_pages_on_votes_need_the_store_no_more(results: Path):
     with Store(demo_votes(results / "arena.duckdb")) as store:
         with open_arena(Arena(store, results=results, demo=True, speed=1, secret="s")) as arena:
             counts = store.counts()
-            prepare(arena, at_least=1)
+            prepare(arena, imported(), at_least=1)
     with pytest.raises(ArenaError):
         store.counts()
-    board, n_votes, _ = leaderboard.board_of(arena, counts)
+    board, n_votes, _ = board_of(arena, counts)
     assert n_votes == counts.n_votes and board.ratings[0].n_to_flip is not None
-    assert rankings.past(arena, counts, quiet=True)[-1].ratings[0].model == board.ratings[0].model
-    assert votes_health.health_of(arena, counts).n_votes == n_votes
+    assert past_of(arena, counts)[-1].ratings[0].model == board.ratings[0].model
+    assert pairs_of(arena, counts)[0][0].model == board.ratings[0].model
+    assert health_of(arena, counts).n_votes == n_votes
 
 
 def test_a_house_that_closes_meanwhile_is_no_trouble(results: Path):
     with Store(results / "arena.duckdb") as store, open_arena(Arena(store, results=results, demo=False, speed=1, secret="s")) as arena:
         pass
-    prepare(arena, at_least=0)
+    prepare(arena, imported(), at_least=0)

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from arena.importers import seed_demo
 from arena.store import Store
 from arena.views import leaderboard
-from dashboards import rankings
+from dashboards import rankings, vote_figures
 
 
 def app() -> None:
@@ -56,5 +56,5 @@ def test_without_votes_only_the_empty_state_is_shown(opened: Store):
 
 
 def test_a_large_arena_does_not_fit_its_past_anew_for_every_vote():
-    assert rankings.recent(8_931) != rankings.recent(8_932)
-    assert rankings.recent(1_000_000) == rankings.recent(1_000_999) != rankings.recent(1_001_000)
+    assert vote_figures.recent(8_931) != vote_figures.recent(8_932)
+    assert vote_figures.recent(1_000_000) == vote_figures.recent(1_000_999) != vote_figures.recent(1_001_000)

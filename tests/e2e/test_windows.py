@@ -86,6 +86,23 @@ def test_every_window_is_whole_without_a_complaint_or_a_sideways_scroll(
             assert not complaints, f"{name}: {complaints}"
 
 
+def test_a_charts_scripts_are_there_before_the_first_chart_is(address: str, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    fetched = "performance.getEntriesByType('resource').filter(one => one.name.includes('/ArrowVegaLiteChart.')).length"
+    with chromium(tmp_path / "profile") as page:
+        page.on("console", lambda message: complaints.append(message.text) if is_ours(message) else None)
+        open_view(page, f"{address}/about")
+        for _ in range(300):
+            if page.evaluate(fetched):
+                break
+            page.wait_for_timeout(100)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.get_by_test_id("stTopNavLink").filter(has_text="Leaderboard").click()
+        page.locator("[data-testid='stVegaLiteChart'] canvas, svg.marks").first.wait_for()
+        assert not complaints and not [url for url in asked if "/ArrowVegaLiteChart." in url]
+
+
 @pytest.mark.slow
 def test_what_is_chosen_is_in_the_address_and_leads_from_window_to_window(address: str, tmp_path: Path) -> None:
     with chromium(tmp_path / "profile", viewport={"width": 1440, "height": 1600}) as page:

@@ -1,0 +1,33 @@
+"""The evidence that Pick weighs: read once for all who look, and again when a file or a vote has changed.
+
+Without a page, so that it can be read before one is open.
+"""
+
+from typing import Any
+
+from arena.battle import Arena
+from arena.views.kept import Kept
+from dashboards.vote_figures import rated_of
+from evals.pick.evidence import Records, read_records
+from evals.runs import run_folders
+from serving.documents import stamp
+
+_RECORDS: Kept[Records] = Kept(2)
+
+
+def records_of(arena: Arena) -> Records:
+    """Everything in results/; the votes of this arena, where there are any, instead of a published leaderboard. Raises BakeoffError."""
+    return _RECORDS.get(_state(arena), lambda: read_records(arena.results, rated=rated_of(arena, arena.store.counts())))
+
+
+def records_are_there(arena: Arena) -> bool:
+    """Whether nobody has to wait for them."""
+    return _RECORDS.has(_state(arena))
+
+
+def _state(arena: Arena) -> tuple[Any, ...]:
+    """What differs when the evidence does: runs, endpoints, prices, published ratings, and votes."""
+    results = arena.results
+    files = [*(folder / "run.json" for folder in run_folders(results)), *sorted((results / "endpoints").glob("*.yaml"))]
+    files += [results / "prices.yaml", results / "leaderboard.json"]
+    return (str(results), tuple((str(file), stamp(file)) for file in files), arena.store.name, arena.store.counts())
