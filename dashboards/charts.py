@@ -1,4 +1,7 @@
-"""How every chart of the house looks: one palette, one mark size, colours that hold in the light and in the dark."""
+"""How every chart of the house looks: one palette, one mark size, colours that hold in the light and in the dark.
+
+Every encoding is written as its class, `alt.Y2("upper:Q")`: to find out what a bare "upper:Q" is, altair looks through its whole schema.
+"""
 
 import math
 from collections.abc import Sequence
@@ -56,7 +59,7 @@ def points_with_intervals(rows: Sequence[dict[str, Any]], *, x: str, x_title: st
         ],
     )
     y = alt.Y("value:Q", title="quality", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, padding=14))
-    bars = base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=alt.Y("lower:Q"), y2="upper:Q")
+    bars = base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=alt.Y("lower:Q"), y2=alt.Y2("upper:Q"))
     dots = base.mark_circle(size=110, opacity=1).encode(y=y)
     colour_and_place = {"x": base.encoding.x, "y": y, "color": base.encoding.color}
     names = _names(rows, rows, x, ("value", "lower", "upper"), log_x=True, width=420, encoding=colour_and_place)
@@ -75,7 +78,7 @@ def _names(
     for place in sorted(set(sides := _sides_of_names(named, rows, x, heights, log_x=log_x, width=width))):
         mine = [row for row, side in zip(named, sides, strict=True) if side == place]
         text = alt.Chart(pd.DataFrame(mine)).mark_text(align=place[0], dx=10 if place[0] == "left" else -10, dy=place[1], fontSize=13)
-        layers.append(text.encode(text="endpoint:N", **encoding))
+        layers.append(text.encode(text=alt.Text("endpoint:N"), **encoding))
     return layers
 
 
@@ -223,7 +226,9 @@ def intervals(rows: Sequence[dict[str, Any]], *, y: str, x: str, x_title: str, p
     )
     scale = alt.Scale(domain=[min(bounds), max(bounds)], nice=True, zero=False, padding=8)
     axis = alt.Axis(format="%" if percent else "~g", tickCount=5)
-    bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=alt.X("lower:Q", title=x_title, scale=scale, axis=axis), x2="upper:Q")
+    bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x=alt.X("lower:Q", title=x_title, scale=scale, axis=axis), x2=alt.X2("upper:Q")
+    )
     dots = base.mark_circle(size=110, opacity=1).encode(x=alt.X(f"{x}:Q", title=x_title, scale=scale, axis=axis))
     return alt.layer(bars, dots).properties(height=alt.Step(30))
 
@@ -235,13 +240,20 @@ def differences(rows: Sequence[dict[str, Any]]) -> Any:
 
     base = alt.Chart(pd.DataFrame(rows)).encode(
         y=alt.Y("task:N", sort=[row["task"] for row in rows], title=None, axis=alt.Axis(labelLimit=190, labelFlush=False)),
-        tooltip=["task:N", alt.Tooltip("difference:Q", format="+.1%"), *(alt.Tooltip(f"{end}:Q", format="+.1%") for end in ENDS), "n:Q"],
+        tooltip=[
+            alt.Tooltip("task:N"),
+            alt.Tooltip("difference:Q", format="+.1%"),
+            *(alt.Tooltip(f"{end}:Q", format="+.1%") for end in ENDS),
+            alt.Tooltip("n:Q"),
+        ],
     )
     title = "other − baseline"
     axis = alt.Axis(format="+%", tickCount=5)
-    bars = base.mark_rule(strokeWidth=3, color=PALETTE[1], opacity=0.6).encode(x=alt.X("lower:Q", title=title, axis=axis), x2="upper:Q")
+    bars = base.mark_rule(strokeWidth=3, color=PALETTE[1], opacity=0.6).encode(
+        x=alt.X("lower:Q", title=title, axis=axis), x2=alt.X2("upper:Q")
+    )
     dots = base.mark_circle(size=110, color=PALETTE[1], opacity=1).encode(x=alt.X("difference:Q", title=title, axis=axis))
-    zero = alt.Chart(pd.DataFrame([{"zero": 0}])).mark_rule(strokeDash=[4, 4], color="#8a8178").encode(x="zero:Q")
+    zero = alt.Chart(pd.DataFrame([{"zero": 0}])).mark_rule(strokeDash=[4, 4], color="#8a8178").encode(x=alt.X("zero:Q"))
     return alt.layer(zero, bars, dots).properties(height=alt.Step(34))
 
 
@@ -269,102 +281,28 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
         .encode(
             y=y,
             x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g", tickCount=6)),
-            x2="to_s:Q",
+            x2=alt.X2("to_s:Q"),
             color=alt.Color(
                 "part:N", scale=alt.Scale(domain=names, range=[look[name] for name in names]), legend=alt.Legend(title=None, orient="top")
             ),
-            tooltip=["sample:N", "part:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("ttft_s", "latency_s", "cost_usd"))],
+            tooltip=[
+                alt.Tooltip("sample:N"),
+                alt.Tooltip("part:N"),
+                *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("ttft_s", "latency_s", "cost_usd")),
+            ],
         )
     )
     if not chunks:
         return bars.properties(height=alt.Step(24))
-    ticks = alt.Chart(pd.DataFrame(list(chunks))).mark_tick(thickness=1, height=15, color="#7a7066", opacity=0.6).encode(y=y, x="at_s:Q")
+    ticks = (
+        alt.Chart(pd.DataFrame(list(chunks))).mark_tick(thickness=1, height=15, color="#7a7066", opacity=0.6).encode(y=y, x=alt.X("at_s:Q"))
+    )
     return alt.layer(bars, ticks).properties(height=alt.Step(24))
-
-
-def ladder(low: float, high: float, most: int = 7) -> list[float]:
-    """Ticks of a logarithmic axis: 1, 2, 5 times powers of ten from `low` to `high`; the powers alone where those are too many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    fine, coarse = ([float(f"{step}e{power}") for power in powers for step in steps] for steps in ((1, 2, 5), (1,)))
-    fine, coarse = ([tick for tick in ticks if low <= tick <= high] for ticks in (fine, coarse))
-    return fine if len(fine) <= most else coarse
 
 
 def with_interval(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those whose interval has both ends."""
     return [row for row in rows if row["lower"] is not None and row["upper"] is not None]
-
-
-def against_load(
-    rows: Sequence[dict[str, Any]],
-    *,
-    y: str,
-    line: str,
-    x_title: str,
-    y_title: str,
-    log: bool = False,
-    marks: Sequence[dict[str, Any]] = (),
-    limits: Sequence[dict[str, Any]] = (),
-) -> Any:
-    """Lines over load (`at`) with 95 % intervals; `marks` are named places on the axis, `limits` named heights."""
-    import altair as alt
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows))
-    names = list(dict.fromkeys(row[line] for row in rows))
-    scale = alt.Scale(domain=names, range=[PALETTE[place % len(PALETTE)] for place in (1, 0, 2, 3, 4, 5)][: len(names)])
-    places = sorted({row["at"] for row in rows})
-    levels = places if len(places) <= 9 else ladder(places[0], places[-1])
-    axis = alt.Axis(format=".3~g", values=levels, labelOverlap="greedy", grid=False)
-    x = alt.X("at:Q", title=x_title, scale=alt.Scale(type="log", nice=False, padding=14), axis=axis)
-    height, axis = alt.Scale(zero=True, nice=True), alt.Axis(format="~s", tickCount=5)
-    if log:
-        # Room for every interval and limit and no more: vega would go on to the next power of ten, with a line for each ninth of it.
-        ends = [row[key] for row in rows for key in (y, *ENDS) if row[key]] + [limit["limit"] for limit in limits]
-        low, high = min(ends) / 1.4, max(ends) * 1.4
-        height, axis = alt.Scale(type="log", domain=[low, high], nice=False), alt.Axis(format="~g", values=ladder(low, high))
-    top = alt.Y(f"{y}:Q", title=y_title, scale=height, axis=axis)
-    tip = ["load:N", f"{line}:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in (y, *ENDS)), "n:Q"]
-    colour = alt.Color(f"{line}:N", scale=scale, sort=names, legend=alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1))
-    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=tip)
-    layers = [base.mark_line(strokeWidth=2).encode(y=top), base.mark_circle(size=60, opacity=1).encode(y=top)]
-    # A layer without anything in it is an element without a name to a screen reader.
-    if known := with_interval(rows):
-        bars = base.properties(data=pd.DataFrame(known)).mark_rule(opacity=0.5, strokeWidth=2)
-        layers.insert(0, bars.encode(y=alt.Y("lower:Q", scale=height), y2="upper:Q"))
-    if marks:
-        places = alt.Chart(pd.DataFrame(list(marks))).encode(x="at:Q")
-        layers.append(places.mark_rule(strokeDash=[4, 4], color="#8a8178"))
-        for left, align, dx in ((True, "right", 5), (False, "left", -5)):
-            if named := [mark for mark in marks if mark["left"] == left]:
-                # Above the lines, which rise to the right.
-                words = alt.Chart(pd.DataFrame(named)).mark_text(align=align, dx=dx, baseline="bottom", color="#8a8178")
-                layers.append(words.encode(x="at:Q", text="mark:N", y=alt.value(-3)))
-    if limits:
-        heights = alt.Chart(pd.DataFrame(list(limits))).encode(y=alt.Y("limit:Q", scale=height))
-        layers.append(heights.mark_rule(strokeDash=[2, 3], color="#8a8178"))
-        layers.append(heights.mark_text(align="left", dx=20, dy=-6, color="#8a8178").encode(text="name:N", x=alt.value(0)))
-    return alt.layer(*layers).properties(height=320)
-
-
-def percentiles(rows: Sequence[dict[str, Any]]) -> Any:
-    """One load's percentiles with their 95 % intervals."""
-    import altair as alt
-    import pandas as pd
-
-    names = list(dict.fromkeys(row["line"] for row in rows))
-    axis = alt.Axis(format="~g", tickCount=6)
-    base = alt.Chart(pd.DataFrame(list(rows))).encode(
-        y=alt.Y("line:N", sort=names, title=None, axis=alt.Axis(labelFlush=False)),
-        color=alt.Color("quantity:N", scale=alt.Scale(domain=["latency", "TTFT"], range=[PALETTE[1], PALETTE[0]]), legend=None),
-        tooltip=["line:N", *(alt.Tooltip(f"{key}:Q", format=".3~g") for key in ("seconds", *ENDS)), "n:Q"],
-    )
-    x_title = "seconds from schedule"
-    layers = [base.mark_circle(size=100, opacity=1).encode(x=alt.X("seconds:Q", title=x_title, axis=axis))]
-    if known := with_interval(rows):
-        bars = base.properties(data=pd.DataFrame(known)).mark_rule(strokeWidth=3, opacity=0.6)
-        layers.insert(0, bars.encode(x=alt.X("lower:Q", title=x_title), x2="upper:Q"))
-    return alt.layer(*layers).properties(height=alt.Step(28))
 
 
 def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:
@@ -381,12 +319,17 @@ def over_time(rows: Sequence[dict[str, Any]], *, percent: bool) -> Any:
     base = alt.Chart(frame).encode(
         x=alt.X("at:T", title=None, scale=alt.Scale(padding=16), axis=alt.Axis(grid=False, tickCount=5, labelOverlap=True, format=day)),
         color=alt.Color("task:N", scale=scale, legend=alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1)),
-        tooltip=["run_id:N", "task:N", *(alt.Tooltip(f"{key}:Q", format=form) for key in ("value", *ENDS)), "n:Q"],
+        tooltip=[
+            alt.Tooltip("run_id:N"),
+            alt.Tooltip("task:N"),
+            *(alt.Tooltip(f"{key}:Q", format=form) for key in ("value", *ENDS)),
+            alt.Tooltip("n:Q"),
+        ],
     )
     y = alt.Y(
         "value:Q", title="score", scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format="%" if percent else "~g", tickCount=5)
     )
-    bars = base.mark_rule(opacity=0.35, strokeWidth=2).encode(y=alt.Y("lower:Q", title="score"), y2="upper:Q")
+    bars = base.mark_rule(opacity=0.35, strokeWidth=2).encode(y=alt.Y("lower:Q", title="score"), y2=alt.Y2("upper:Q"))
     return alt.layer(bars, base.mark_line(strokeWidth=2).encode(y=y), base.mark_circle(size=40, opacity=1).encode(y=y)).properties(
         height=300
     )

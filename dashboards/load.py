@@ -15,8 +15,8 @@ import streamlit as st
 from arena.battle import current
 from arena.views import frame
 from dashboards import links
-from dashboards.charts import against_load, percentiles
 from dashboards.figure import downloads, figure
+from dashboards.load_charts import against_load, percentiles
 from dashboards.runs_index import Listed, index, loads
 from dashboards.tables import board, seconds
 from evals.load.report import FEW, cells, headings_of, notes

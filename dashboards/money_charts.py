@@ -24,20 +24,20 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
         scale=alt.Scale(domain=[0, 1]),
     )
     dear = [row for row in rows if row["value"] > 0]
-    base = alt.Chart(pd.DataFrame(dear)).encode(x=x, tooltip=["option:N", *_money("value", "lower", "upper")])
-    layers = [base.mark_line(color=PALETTE[0], strokeWidth=3).encode(y=y, detail="option:N")]
+    base = alt.Chart(pd.DataFrame(dear)).encode(x=x, tooltip=[alt.Tooltip("option:N"), *_money("value", "lower", "upper")])
+    layers = [base.mark_line(color=PALETTE[0], strokeWidth=3).encode(y=y, detail=alt.Detail("option:N"))]
     known = [row for row in dear if row["lower"] is not None and row["upper"] is not None]
     if known:
         band = (
             alt.Chart(pd.DataFrame(known))
             .mark_area(color=PALETTE[0], opacity=0.2)
-            .encode(x=x, y=alt.Y("lower:Q", scale=height), y2="upper:Q")
+            .encode(x=x, y=alt.Y("lower:Q", scale=height), y2=alt.Y2("upper:Q"))
         )
         layers.insert(0, band)
     priced = [row for row in flat if row["value"] > 0]
     if priced:
         apis = alt.Chart(pd.DataFrame(priced)).encode(
-            y=alt.Y("value:Q", scale=height), tooltip=["option:N", *_money("value", "usd_per_mtok")]
+            y=alt.Y("value:Q", scale=height), tooltip=[alt.Tooltip("option:N"), *_money("value", "usd_per_mtok")]
         )
         # Names stand to the left of all lines, so that none lies on the line of an API that is too near to be named.
         layers.append(apis.mark_rule(color=PALETTE[1], opacity=0.7).encode(x=alt.value(_NAMES_PX), x2=alt.value("width")))
@@ -46,7 +46,7 @@ def by_utilisation(rows: Sequence[dict[str, Any]], flat: Sequence[dict[str, Any]
         names = alt.Chart(pd.DataFrame(named)).mark_text(
             align="left", baseline="middle", limit=_NAMES_PX - 6, color=PALETTE[1], fontSize=11
         )
-        layers.append(names.encode(y=alt.Y("value:Q", scale=height), text="option:N", x=alt.value(0)))
+        layers.append(names.encode(y=alt.Y("value:Q", scale=height), text=alt.Text("option:N"), x=alt.value(0)))
     return alt.layer(*layers).properties(height=_HEIGHT_PX)
 
 
@@ -68,12 +68,14 @@ def bills(rows: Sequence[dict[str, Any]]) -> Any:
     colour = alt.Color("own:N", scale=alt.Scale(domain=[True, False], range=[PALETTE[0], PALETTE[1]]), legend=None)
     base = alt.Chart(pd.DataFrame(list(rows))).encode(
         y=alt.Y("option:N", sort=[row["option"] for row in rows], title=None, axis=alt.Axis(labelLimit=230)),
-        tooltip=["option:N", *_money("value", "lower", "upper")],
+        tooltip=[alt.Tooltip("option:N"), *_money("value", "lower", "upper")],
     )
     bars = base.mark_bar(height=14).encode(x=alt.X("value:Q", title="$ a month", axis=axis), color=colour)
     layers = [bars]
     if known := with_interval(rows):
-        layers.append(base.properties(data=pd.DataFrame(known)).mark_rule(color=GREY, strokeWidth=2).encode(x="lower:Q", x2="upper:Q"))
+        layers.append(
+            base.properties(data=pd.DataFrame(known)).mark_rule(color=GREY, strokeWidth=2).encode(x=alt.X("lower:Q"), x2=alt.X2("upper:Q"))
+        )
     return alt.layer(*layers).properties(height=alt.Step(26))
 
 
@@ -85,12 +87,14 @@ def bars_by_hour(rows: Sequence[dict[str, Any]], capacity: float | None) -> Any:
     most = max(row["requests"] for row in rows)
     x = alt.X("hour:O", title="hour of the day (UTC)", axis=alt.Axis(labelAngle=0, values=list(range(0, 24, 3))))
     bars = alt.Chart(pd.DataFrame(list(rows))).mark_bar(color=PALETTE[1]).encode(
-        x=x, y=alt.Y("requests:Q", title="requests an hour", axis=alt.Axis(format="~s", tickCount=4)), tooltip=["hour:O", "requests:Q"]
+        x=x,
+        y=alt.Y("requests:Q", title="requests an hour", axis=alt.Axis(format="~s", tickCount=4)),
+        tooltip=[alt.Tooltip("hour:O"), alt.Tooltip("requests:Q")],
     )  # fmt: skip
     # A machine that could answer ten times as much would flatten the day to nothing.
     if capacity is None or capacity > 3 * most:
         return bars.properties(height=170)
-    line = alt.Chart(pd.DataFrame([{"capacity": capacity}])).mark_rule(color=PALETTE[0], strokeDash=[4, 4]).encode(y="capacity:Q")
+    line = alt.Chart(pd.DataFrame([{"capacity": capacity}])).mark_rule(color=PALETTE[0], strokeDash=[4, 4]).encode(y=alt.Y("capacity:Q"))
     return alt.layer(bars, line).properties(height=170)
 
 

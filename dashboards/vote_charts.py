@@ -24,7 +24,7 @@ def ratings_with_intervals(rows: _Rows) -> Any:
     )
     x = alt.X("rating:Q", title="rating", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=3, opacity=0.5, color=PALETTE[1]).encode(
-        x=alt.X("rating_lower:Q", title="rating", axis=alt.Axis(tickCount=6)), x2="rating_upper:Q"
+        x=alt.X("rating_lower:Q", title="rating", axis=alt.Axis(tickCount=6)), x2=alt.X2("rating_upper:Q")
     )
     dots = base.mark_circle(size=70, opacity=1, color=PALETTE[1]).encode(x=x)
     return alt.layer(bars, dots).properties(height=alt.Step(22))
@@ -54,7 +54,9 @@ def over_time(rows: _Rows, *, timed: bool) -> Any:
         ],
     )
     y = alt.Y("rating:Q", title="rating", scale=alt.Scale(zero=False))
-    band = base.mark_area(opacity=0.08).encode(y=alt.Y("rating_lower:Q", title="rating", scale=alt.Scale(zero=False)), y2="rating_upper:Q")
+    band = base.mark_area(opacity=0.08).encode(
+        y=alt.Y("rating_lower:Q", title="rating", scale=alt.Scale(zero=False)), y2=alt.Y2("rating_upper:Q")
+    )
     return alt.layer(band, base.mark_line(strokeWidth=2).encode(y=y), base.mark_circle(size=28, opacity=1).encode(y=y)).properties(
         height=340
     )
@@ -116,7 +118,7 @@ def shares(rows: _Rows) -> Any:
     )
     x = alt.X("share:Q", title="share of the draws", axis=alt.Axis(format="%", tickCount=6), scale=alt.Scale(zero=False, padding=10))
     band = base.mark_bar(opacity=0.3, color=PALETTE[1], height={"band": 0.6}).encode(
-        x=alt.X("lower:Q", title="share of the draws", axis=alt.Axis(format="%", tickCount=6)), x2="upper:Q"
+        x=alt.X("lower:Q", title="share of the draws", axis=alt.Axis(format="%", tickCount=6)), x2=alt.X2("upper:Q")
     )
     colour = alt.condition("datum.share < datum.lower || datum.share > datum.upper", alt.value(PALETTE[0]), alt.value(PALETTE[1]))
     return alt.layer(band, base.mark_circle(size=70, opacity=1).encode(x=x, color=colour)).properties(height=alt.Step(22))

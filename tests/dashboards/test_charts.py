@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dashboards.charts import _sides_of_names, ladder
+from dashboards.charts import _sides_of_names
+from dashboards.load_charts import ladder
 
 
 def test_a_logarithmic_axis_has_a_handful_of_round_ticks():
