@@ -1,14 +1,13 @@
-"""Do the windows open at once, whatever lies in results/? Made-up runs in the project's own files, and each page in a real browser.
+"""Do the pages open at once, whatever lies in results/? Made-up runs and votes in the project's own files, each page in a real browser.
 
-    python benchmarks/pages.py                                  # 200 runs x 2,000 samples, 40 load tests of 8 levels; some two minutes
-    python benchmarks/pages.py --runs 200 --results /tmp/many   # keep them, and use them again
+    python benchmarks/pages.py                            # 1,000,000 votes, 200 runs x 2,000 samples, 40 load tests of 8 levels
+    python benchmarks/pages.py --results /tmp/many        # keep them, and use them again
 
-"First" is the first look of a fresh server, with nothing read; "again" the same page opened anew by another browser; "by the menu" it is
-chosen while the page before it is open (benchmarks/visits.py).
+"Whole" is the app opened anew at that page, by another browser the second time; "by the menu" it is chosen while another page is open
+(benchmarks/visits.py). Both begin with a fresh server that nobody has looked at.
 """
 
 import argparse
-import json
 import math
 import os
 import random
@@ -21,7 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
 from browser import chromium, house
-from visits import chosen, loaded
+from many_votes import fill
+from visits import READING_S, loaded, toured
 
 from evals.load.figures import client_of, summarise
 from evals.load.plan import Load, Shape, append_samples
@@ -37,13 +37,10 @@ from serving.endpoints import Endpoint
 
 ENDPOINTS = tuple(f"model-{letter}" for letter in "abcdefghijkl")
 TASKS = ("arithmetic", "extraction", "reasoning", "translation", "summaries", "code")
-PAGES = {
-    "battle": "", "leaderboard": "leaderboard", "Benchmarks": "benchmarks",
-    "Benchmarks, two compared": "benchmarks?first=model-a&second=model-b",
-    "Samples": "samples", "Samples, filtered": "samples?endpoint=model-a&verdict=wrong&page=3", "Load": "load", "Cost": "cost",
-    "Cost of a load test": "cost?source=LOAD",
-    "Trade-offs": "trade-offs", "Drift": "drift",
-}  # fmt: skip
+PAGES = (
+    "", "leaderboard", "pick", "head-to-head", "votes-health", "training", "benchmarks", "benchmarks?first=model-a&second=model-b",
+    "samples", "samples?endpoint=model-a&verdict=wrong&page=3", "load", "cost", "cost?source=LOAD", "trade-offs", "drift",
+)  # fmt: skip
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -141,44 +138,45 @@ def _sent(at_once: int, point: int, draw: random.Random) -> list[Sent]:
 
 
 def main() -> None:
-    """Write the runs where there are none, open every page twice, print the table."""
+    """Write the runs and the votes where there are none, open every page, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--votes", type=int, default=1_000_000)
+    parser.add_argument("--models", type=int, default=200)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--loads", type=int, default=40)
-    parser.add_argument("--results", type=Path, help="where the runs are, or are made and left")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--results", type=Path, help="where all that is, or is made and left")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         results = options.results or Path(name) / "results"
         if not (results / "runs").exists():
             write_many(results, options.runs, options.samples)
             write_loads(results, options.loads)
+        if not (results / "arena.duckdb").exists():
+            fill(results / "arena.duckdb", options.votes, options.models)
         newest = max((folder.name for folder in (results / "runs").glob("*-load-*")), default="")
-        taken: dict[str, list[float]] = {}
+        paths = [path.replace("LOAD", newest) for path in PAGES]
+        in_menu = [path for path in paths if "?" not in path]
         wide: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+        load = os.getloadavg()[0]
         # The browser first, as a visitor's runs before he comes.
-        with chromium(Path(name) / "first", **wide) as page, house("dashboards", "--demo", results=results) as url:
-            for title, path in PAGES.items():
-                taken[title] = [loaded(page, f"{url}/{path.replace('LOAD', newest)}")[1]]
+        with chromium(Path(name) / "first", **wide) as page, house("dashboards", results=results) as url:
+            first = [loaded(page, f"{url}/{path}")[1] for path in paths]
             another = page.context.browser.new_context(**wide).new_page()
-            for title, path in PAGES.items():
-                taken[title].append(loaded(another, f"{url}/{path.replace('LOAD', newest)}")[1])
-            for title, path in PAGES.items():
-                if "?" not in path:
-                    taken[title].append(chosen(another, path))
-    lines = [
-        "| page | first, s | again, s | by the menu, s |",
-        "|---|---|---|---|",
-        *(
-            f"| {title} | {' | '.join(f'{seconds:.2f}' for seconds in times)} |{'' if times[2:] else ' |'}"
-            for title, times in taken.items()
-        ),
+            again = [loaded(another, f"{url}/{path}")[1] for path in paths]
+        with chromium(Path(name) / "second", **wide) as page, house("dashboards", results=results) as url:
+            menu = dict(zip(in_menu, zip(*toured(page, url, in_menu), strict=True), strict=True))
+    said = [
+        f"| page | whole, first, s | whole, again | by the menu, {READING_S:g} s after the first page | again |",
+        "|---|---|---|---|---|",
     ]
-    lines.append(f"\n{options.runs} runs x {options.samples:,} samples, {options.loads} load tests, load average {os.getloadavg()[0]:.1f}.")
-    sys.stdout.write("\n".join(lines) + "\n")
-    if options.json:
-        options.json.write_text(json.dumps(taken))
+    for title, path, *whole in zip(PAGES, paths, first, again, strict=True):
+        seconds = [f"{one:.2f}" for one in (*whole, *menu.get(path, ()))]
+        said.append(f"| {title or 'battle'} | {' | '.join([*seconds, '', ''][:4])} |")
+    what = (
+        f"{options.votes:,} votes x {options.models} models, {options.runs} runs x {options.samples:,} samples, {options.loads} load tests"
+    )
+    sys.stdout.write("\n".join([*said, f"\n{what}; {os.cpu_count()} cores, load average {load:.1f} at the start.", ""]))
 
 
 if __name__ == "__main__":
