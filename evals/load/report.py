@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from evals.load.figures import Figure, Interval, Level, samples_needed
+from evals.load.figures import Client, Figure, Interval, Level, samples_needed
 from evals.load.plot import to_svg
 from evals.load.run import Summary
 from evals.load.slo import Slo, limits
@@ -158,7 +158,7 @@ def notes(summary: Summary) -> list[str]:
         if level.client and level.client.late:
             found.append(
                 f"{level.load.label}: the client was late (99 % within {_seconds(level.client.send_lateness_p99_s)} sending,"
-                f" {_seconds(level.client.loop_lateness_p99_s)} reading, {level.client.processes} processes,"
+                f" {_seconds(level.client.loop_lateness_p99_s)} reading, {_processes(level.client)},"
                 f" busiest {100 * level.client.cpu_share:.0f} % of a core): these figures are partly its own slowness."
             )
         if level.load.rate is not None and level.achieved_rate and level.achieved_rate.value < 0.95 * _due_rate(level):
@@ -211,7 +211,7 @@ def _details(level: Level) -> list[str]:
     lines += ["", f"{repeats}{level.window} window {start:.2f}–{end:.2f} s, {level.in_flight:.1f} requests in flight on average."]
     if client is not None:
         late = f"sending {_seconds(client.send_lateness_p99_s)}, reading {_seconds(client.loop_lateness_p99_s)}"
-        lines[-1] += f" Client: {client.processes} processes, {client.cpu_s:.1f} s of CPU, lateness p99 {late}."
+        lines[-1] += f" Client: {_processes(client)}, {client.cpu_s:.1f} s of CPU, lateness p99 {late}."
     return lines
 
 
@@ -238,6 +238,10 @@ def _number(value: Interval | None) -> str:
     if value.lower is None or value.upper is None:
         return text
     return f"{text} ± {(value.upper - value.lower) / 2:,.2g}"
+
+
+def _processes(client: Client) -> str:
+    return f"{client.processes} process{'es' * (client.processes != 1)}"
 
 
 def _seconds(value: float | None) -> str:
