@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from arena.categories import Rule
 
-_RETRIES = 5
+_RETRIES, _READERS = 5, 8
 _STREAMED = 5_000
 _COUNTED = "(SELECT * FROM votes WHERE vote_order <= (SELECT coalesce(max(s.vote_order), 0) FROM ballots AS s))"
 _TABLES = """
@@ -44,6 +45,7 @@ class DuckFile:
         self.path, self.name, self.closed, self._threads = path, str(path), False, threads
         self._gate = threading.Condition()
         self._busy = 0
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="duckdb-reading")
         self._root: duckdb.DuckDBPyConnection | None = _open(path, threads)
         self._log, self._log_bytes = path.with_name(f"{path.name}.wal"), 0
         self._pages_to_drop, self._limit = False, ""
@@ -52,6 +54,7 @@ class DuckFile:
         """Let go of the file."""
         with self._gate:
             root, self._root, self.closed = self._root, None, True
+        self._readers.shutdown()
         if root is not None:
             root.close()
 
@@ -131,6 +134,18 @@ class DuckFile:
                 self._gate.notify_all()
 
     def _reading(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """In one of few threads that stay, whoever asks: DuckDB keeps a kilobyte for each thread that ever read, also when that has ended,
+        and a page is made in a new one each time. The main thread stays, too, and can be interrupted.
+        """
+        if threading.current_thread() is threading.main_thread():
+            return self._read_here(work)
+        try:
+            reading = self._readers.submit(self._read_here, work)
+        except RuntimeError:
+            raise ArenaError(f"{self.path} is closed: open a new Store") from None
+        return reading.result()
+
+    def _read_here(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         for again in (True, False):
             try:
                 with self.cursor() as cursor:

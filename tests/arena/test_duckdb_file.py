@@ -1,12 +1,16 @@
 """What one DuckDB file keeps in memory does not grow with what was written to it."""
 
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arena.duckdb_file import DuckFile
+from arena.errors import ArenaError
 
 HELD = "SELECT sum(memory_usage_bytes) / 1e6 FROM duckdb_memory()"
 
@@ -62,3 +66,37 @@ def test_where_nothing_is_in_use_the_limit_is_what_it_was(file: DuckFile):
     assert not file._pages_to_drop
     fill(file, 1)
     assert file.read("SELECT count(*) FROM notes")[0] == (1_000,)
+
+
+def test_of_many_threads_that_come_and_go_none_reads_itself(file: DuckFile):
+    asked, read = set[int](), set[int]()
+
+    def look(cursor: Any) -> int:
+        read.add(threading.get_ident())
+        return int(cursor.execute("SELECT count(*) FROM notes").fetchall()[0][0])
+
+    def ask() -> None:
+        asked.add(threading.get_ident())
+        assert file._reading(look) == 0
+
+    for _ in range(40):
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    # Threads that have ended give their number to others, those that read have not ended.
+    assert asked and not asked & read and len(read) <= 8
+
+
+def test_the_main_thread_reads_itself_so_that_it_can_be_interrupted(file: DuckFile):
+    assert file._reading(lambda cursor: threading.current_thread()) is threading.main_thread()
+
+
+def test_what_cannot_be_read_is_told_in_every_thread(file: DuckFile):
+    with ThreadPoolExecutor(1) as others:
+        with pytest.raises(ArenaError, match="no_such_table"):
+            others.submit(file.read, "SELECT * FROM no_such_table").result()
+        file.close()
+        with pytest.raises(ArenaError, match="is closed: open a new Store"):
+            others.submit(file.read, "SELECT 1").result()
