@@ -97,10 +97,11 @@ def load(store: Store, battle_id: str) -> Round | None:
 
 def is_current(store: Store, round_: Round) -> bool:
     """Whether the last turn and its answers in memory are those of the store: no other process has gone on with this conversation."""
-    rows = store.rows("last_turn", round_.battle_id)
-    known = {(turn, attempt, side, key) for turn, attempt, side, key in rows}
-    place = (round_.turn.number, round_.turn.attempt)
-    return not rows or known == {(*place, letter, key) for letter, key in zip(_LETTERS, _ids(round_), strict=False)}
+    rows = store.rows("turns_with_answers", round_.battle_id)
+    last = max(((turn, attempt) for turn, attempt, _, _ in rows), default=None)
+    known = {(side, key) for turn, attempt, side, key in rows if (turn, attempt) == last and side is not None}
+    here = (round_.turn.number, round_.turn.attempt)
+    return last is None or (last == here and known == set(zip(_LETTERS, _ids(round_), strict=False)))
 
 
 def share_token(store: Store, battle_id: str) -> str:

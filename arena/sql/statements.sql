@@ -354,13 +354,11 @@ SELECT c.chat_id, c.created_at, c.model, c.voter_id FROM chats AS c WHERE c.chat
 -- name: turns
 SELECT t.turn, t.attempt, t.asked FROM turns AS t WHERE t.battle_id = $1 ORDER BY t.turn, t.attempt
 
--- name: last_turn
-SELECT t.turn, t.attempt, a.side, a.completion_id
-FROM turns AS t
-LEFT JOIN answers AS a ON a.battle_id = t.battle_id AND a.turn = t.turn AND a.attempt = t.attempt
-WHERE t.battle_id = $1
-ORDER BY t.turn DESC, t.attempt DESC
-LIMIT 2
+-- name: turns_with_answers
+-- Of each turn a row without an answer, and one for each of its answers. As a join it would read all answers there are.
+SELECT t.turn, t.attempt, NULL::TEXT AS side, NULL::TEXT AS completion_id FROM turns AS t WHERE t.battle_id = $1
+UNION ALL
+SELECT a.turn, a.attempt, a.side, a.completion_id FROM answers AS a WHERE a.battle_id = $1
 
 -- name: answers
 SELECT a.turn, a.attempt, a.side, c.document

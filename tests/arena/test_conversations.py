@@ -1,5 +1,6 @@
 """A battle outlives its process: stored before it is asked, taken up where it was left, gone on with, and read by a share's token alone."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from fights import ANSWER, arena_in, ended, text_of, two, until
 from model_server import HANG, ModelServer, sse
 
 from arena.battle import Arena
+from arena.database import statements
 from arena.errors import ArenaError
+from arena.store import Store
 from serving.endpoints import register
 
 
@@ -231,3 +234,14 @@ def test_a_battle_that_was_voted_on_leaves_memory_before_one_that_may_yet_be(res
         ended(arena.start("Why?", "v"))
         assert [one.battle_id in arena.rounds for one in (open_one, *voted)] == [True, False, False, True]
         assert arena.vote(open_one, "v", "model_a", token=form)
+
+
+def test_a_votes_look_at_its_conversation_does_not_read_all_of_them(results: Path):
+    with Store(results / "arena.duckdb") as store:
+        file = store._database
+        file.write(lambda execute: execute("INSERT INTO turns SELECT md5(i::VARCHAR), 1, 0, 'Why?', now() FROM range(20000) AS r(i)"))
+        file.write(lambda execute: execute("INSERT INTO answers SELECT md5(i::VARCHAR), 1, 0, 'a', 'c' || i FROM range(20000) AS r(i)"))
+        one = hashlib.md5(b"777", usedforsecurity=False).hexdigest()
+        assert store.rows("turns_with_answers", one) == [(1, 0, None, None), (1, 0, "a", "c777")]
+        [(_, plan)] = file.read(f"EXPLAIN ANALYZE {statements()['turns_with_answers']}", [one])
+        assert plan.count("Index Scan") == 2 and "Sequential Scan" not in plan
