@@ -95,7 +95,8 @@ class Prefetching:
             nonlocal started, body
             if message["type"] == "http.response.start":
                 headers = Headers(raw=message["headers"])
-                if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
+                is_page = message["status"] == 200 and headers.get("content-type", "").startswith("text/html")
+                if is_page and "content-encoding" not in headers:
                     started = message
                     return
             elif started is not None and message["type"] == "http.response.body":
@@ -109,7 +110,7 @@ class Prefetching:
                 await send(first)
             await send(message)
 
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
         if "text/html" in Headers(scope=scope).get("accept", ""):

@@ -99,7 +99,7 @@ class Completion(Noun):
 
     endpoint: str
     request: Request
-    request_hash: str = Field(default_factory=lambda given: given["request"].request_hash)
+    request_hash: str = Field(min_length=1, default_factory=lambda given: given["request"].request_hash)
     text: str = ""
     finish_reason: str | None = None
     usage: Usage = Usage()

@@ -62,5 +62,7 @@ def test_every_page_has_the_tag_once_and_nothing_else_is_changed():
         assert client.get("/page", headers={"accept": "*/*"}).headers["content-encoding"] == "gzip"
         assert client.get("/text").text == client.get("/packed").text == page
         assert client.get("/unchanged").status_code == 304 and not client.get("/unchanged").content
+        # A page that is only asked about is as long as it is.
+        assert client.head("/page").headers["content-length"] == str(len(page.encode()))
         script = client.get("/prefetch.js")
         assert script.headers["content-type"].startswith("text/javascript") and '"Slider.' in script.text

@@ -108,3 +108,10 @@ def test_a_file_that_is_no_recording_is_told_by_line(tmp_path: Path, content: st
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(DocumentError, match="nowhere.jsonl: no such recording"):
         load_recording(tmp_path / "nowhere.jsonl")
+
+
+def test_an_empty_hash_is_told_rather_than_kept(tmp_path: Path):
+    path = tmp_path / "completions.jsonl"
+    path.write_text('{"endpoint": "m", "request": {"prompt": "Why?"}, "request_hash": "", "text": "So."}\n')
+    with pytest.raises(DocumentError, match=r"completions\.jsonl:1: request_hash"):
+        load_recording(path)
