@@ -1,6 +1,7 @@
 """The battle page: a prompt, two blind answers that grow side by side, a vote, then the names.
 
-The loop that tails the answers (arena/views/tail.py) comes last in the script.
+Answers that have ended are drawn with the conversation, before there is a vote bar; the loop that tails growing ones (arena/views/tail.py)
+comes last in the script.
 """
 
 import html
@@ -21,7 +22,7 @@ from arena.settings import Mode
 from arena.views import entrance, frame
 from arena.views.kept import Kept
 from arena.views.offer import offer
-from arena.views.tail import tail
+from arena.views.tail import tail, whole
 from arena.votes import Vote, Winner
 
 if TYPE_CHECKING:
@@ -130,18 +131,20 @@ def _again(arena: Arena, round_: Round, voter: str) -> None:
 
 
 def _fight(arena: Arena, voter: str, round_: Round) -> None:
-    vote = arena.store.vote_of(round_.battle_id) if round_.ended and round_.mode != "direct" else None
+    # Asked once: answers may end while the page is drawn, and a vote bar must not be live before they are on it.
+    over = round_.ended
+    vote = arena.store.vote_of(round_.battle_id) if over and round_.mode != "direct" else None
     if problem := st.session_state.pop("problem", None):
         st.error(problem)
     if round_.resumed:
         st.info("The arena was started anew while these answers were written. What was cut off is asked again, of the same models.")
-    slots = _conversation(round_, vote)
+    slots = _conversation(round_, vote, over=over)
     with st.container(key="vote-bar"):
         if vote is not None:
             _after_the_vote(arena, round_, voter, vote)
         elif round_.mode == "direct":
             pass
-        elif round_.ended and not round_.votable:
+        elif over and not round_.votable:
             withheld = any(side.completion and side.completion.finish_reason == WITHHELD for side in round_.sides)
             why = "An answer is not shown" if withheld else "One of the two models could not answer"
             st.html(f'<p class="verdict">{why}, so this battle does not count.</p>')
@@ -149,25 +152,25 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
                 with st.container(horizontal=True, horizontal_alignment="center"):
                     st.button("Ask another pair", key="again", on_click=_again, args=(arena, round_, voter))
         else:
-            _vote_bar(arena, voter, round_)
+            _vote_bar(arena, voter, round_, live=over)
         # Terms that changed in mid-battle keep nobody from voting, only from asking more.
-        if vote is None and (not round_.ended or entrance.passed(arena, voter)):
-            _tools(arena, round_, voter)
-        if not (vote is None and round_.votable):
-            _new_battle(over=round_.ended)
-    named = vote is not None or round_.mode != "blind"
-    tail(round_, slots, revealed=named, pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
+        if vote is None and (not over or entrance.passed(arena, voter)):
+            _tools(arena, round_, voter, over=over)
+        if vote is not None or not (over and round_.votable):
+            _new_battle(over=over)
+    if not over:
+        tail(round_, slots, revealed=round_.mode != "blind", pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
 
 
-def _conversation(round_: Round, vote: Vote | None) -> "list[DeltaGenerator]":
-    """All turns; returns the slots of the last one's answers."""
+def _conversation(round_: Round, vote: Vote | None, *, over: bool) -> "list[DeltaGenerator]":
+    """All turns; returns the slots of the last one's answers, which stay empty until they are `over`."""
     slots: list[DeltaGenerator] = []
     for turn in round_.turns:
-        slots = _turn(turn, round_, vote, last=turn is round_.turn)
+        slots = _turn(turn, round_, vote, last=turn is round_.turn, over=over)
     return slots
 
 
-def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[DeltaGenerator]":
+def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool, over: bool) -> "list[DeltaGenerator]":
     st.html(f'<div class="prompt"><span>Prompt</span><div dir="auto">{html.escape(turn.asked)}</div></div>')
     slots = []
     for column, letter, side in zip(st.columns(len(turn.sides), gap="medium"), "AB"[: len(turn.sides)], turn.sides, strict=True):
@@ -180,29 +183,30 @@ def _turn(turn: Turn, round_: Round, vote: Vote | None, *, last: bool) -> "list[
             slots.append(slot)
             if not last:
                 slot.html(as_html(side.text))
-            elif round_.ended and side.answered:
+            elif over:
+                slot.html(whole(round_, side, revealed=named))
+            if last and over and side.answered:
                 copy = st.popover("Copy", type="tertiary", icon=":material/content_copy:", key=f"copy-{letter}", on_change="rerun")
                 if copy.open:
                     copy.code(side.text, language=None, wrap_lines=True)
     return slots
 
 
-def _vote_bar(arena: Arena, voter: str, round_: Round) -> None:
+def _vote_bar(arena: Arena, voter: str, round_: Round, *, live: bool) -> None:
     # While the answers grow the buttons stand there, disabled, so that nothing jumps when they become live.
-    live = "live" if round_.votable else "waiting"
-    if round_.votable and st.session_state.get("form", ("", ""))[0] != round_.stage:
+    if live and st.session_state.get("form", ("", ""))[0] != round_.stage:
         st.session_state.form = (round_.stage, arena.vote_form(round_, voter))
     with st.container(key="votes", horizontal=True, horizontal_alignment="center"):
         for winner, label, shortcut in CHOICES:
             st.button(
                 label,
-                key=f"{live}-{winner}",
-                disabled=not round_.votable,
+                key=f"{'live' if live else 'waiting'}-{winner}",
+                disabled=not live,
                 on_click=_vote,
                 args=(arena, round_, voter, winner),
-                shortcut=shortcut if round_.votable else None,
+                shortcut=shortcut if live else None,
             )
-    if round_.votable:
+    if live:
         # A button has one key: these two, out of sight, take the arrows. Up and down go on scrolling.
         with st.container(key="arrows"):
             for winner, arrow in ARROWS.items():
@@ -219,15 +223,15 @@ def _vote(arena: Arena, round_: Round, voter: str, winner: Winner) -> None:
         st.session_state.problem = str(error)
 
 
-def _tools(arena: Arena, round_: Round, voter: str) -> None:
+def _tools(arena: Arena, round_: Round, voter: str, *, over: bool) -> None:
     """Stop while the answers grow; afterwards new answers, or one more turn."""
     with st.container(horizontal=True, horizontal_alignment="center", key="tools"):
-        if not round_.ended:
+        if not over:
             st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=(arena.stop, round_, voter), shortcut="Esc")
         elif all(name in arena.live() for name in round_.models):
             redo = (arena, round_, voter)
             st.button("New answers (unrated)", key="redo", type="tertiary", icon=":material/refresh:", on_click=_redo, args=redo)
-    if round_.ended and arena.why_no_turn(round_) is None:
+    if over and arena.why_no_turn(round_) is None:
         st.chat_input(
             f"Go on: turn {len(round_.turns) + 1} of at most {arena.settings.limits.turns}",
             key="more",
@@ -275,9 +279,8 @@ def _shared(arena: Arena, token: str) -> None:
     if round_ is None or vote is None:
         frame.empty("There is no battle under this link.", "Was it copied whole?")
         return
-    slots = _conversation(round_, vote)
+    _conversation(round_, vote, over=True)
     st.html(f'<p class="verdict">{VERDICT[vote.winner].replace("You", "The voter", 1)}.</p>')
-    tail(round_, slots, revealed=True)
 
 
 def _new_battle(*, over: bool) -> None:

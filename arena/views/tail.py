@@ -5,7 +5,7 @@ It comes last in the script: a widget after it would not exist while it runs, an
 
 What is shown costs the server CPU by the message, and the browser by the length of the text that it has to read again. So the more pages
 look at answers, the longer a tick is; and of a long answer the paragraphs that are finished are sent once, as elements of their own. The
-run that follows the end draws each answer whole.
+run that follows the end draws each answer whole, before the vote bar.
 """
 
 import re
@@ -57,9 +57,11 @@ _onlookers = _Onlookers()
 
 
 def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: Pace = "natural", slow_s: float = 10.0) -> None:
-    """Fill the two slots until both answers have ended, then run the script once more for what follows them."""
+    """Fill the two slots until both answers have ended, then run the script once more for what follows them.
+
+    Only for a round that had not ended when the script began: after one that had, it would run forever.
+    """
     screens = [Screen(slot) for slot in slots]
-    drawn = f"ended-{round_.stage}" in st.session_state
     next_s = 0.0
     with _onlookers:
         while not round_.ended:
@@ -71,13 +73,13 @@ def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: 
                 if moves or not screen.text:
                     screen.show(*body(round_, side, revealed=revealed, pace=pace, slow_s=slow_s))
             time.sleep(tick if all(screen.text for screen in screens) else LOOK_S)
-    if not drawn:
-        # Once: run again, so that the vote bar is drawn live. That run shows the whole answers.
-        st.session_state[f"ended-{round_.stage}"] = True
-        st.rerun()
-    for slot, side in zip(slots, round_.sides, strict=True):
-        text, note = body(round_, side, revealed=revealed, pace=pace, slow_s=slow_s)
-        slot.html(_remark(note) if note else as_html(text))
+    st.rerun()
+
+
+def whole(round_: Round, side: Side, *, revealed: bool) -> str:
+    """The HTML of a side that has ended: its answer, or why there is none."""
+    text, note = body(round_, side, revealed=revealed, pace="natural", slow_s=0.0)
+    return _remark(note) if note else as_html(text)
 
 
 def tick_s(onlookers: int) -> float:

@@ -115,6 +115,22 @@ async def test_a_vote_comes_back_and_names_come_after_it_only(arena: Arena):
 
 
 @attack
+async def test_both_answers_are_on_the_page_before_a_vote_button_is_live(arena: Arena):
+    browser = await arrive(arena.url)
+    async with Page(browser) as page:
+        battle_id = await fight(page)
+    shown: list[tuple[str, str]] = []
+
+    def look(page: Page, _: Any) -> None:
+        if page.votable():
+            shown.append(page.texts())
+
+    async with Page(browser, f"battle={battle_id}", on_frame=look) as page:
+        await page.until(Page.votable)
+    assert shown[0] == ("All good things take time.\n",) * 2
+
+
+@attack
 async def test_a_click_forged_on_a_disabled_button_is_no_vote(arena: Arena):
     browser = await arrive(arena.url)
     async with Page(browser) as page:
