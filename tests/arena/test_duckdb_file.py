@@ -69,14 +69,14 @@ def test_where_nothing_is_in_use_the_limit_is_what_it_was(file: DuckFile):
 
 
 def test_of_many_threads_that_come_and_go_none_reads_itself(file: DuckFile):
-    asked, read = set[int](), set[int]()
+    asked, read = set[threading.Thread](), set[threading.Thread]()
 
     def look(cursor: Any) -> int:
-        read.add(threading.get_ident())
+        read.add(threading.current_thread())
         return int(cursor.execute("SELECT count(*) FROM notes").fetchall()[0][0])
 
     def ask() -> None:
-        asked.add(threading.get_ident())
+        asked.add(threading.current_thread())
         assert file._reading(look) == 0
 
     for _ in range(40):
@@ -85,7 +85,7 @@ def test_of_many_threads_that_come_and_go_none_reads_itself(file: DuckFile):
             thread.start()
         for thread in threads:
             thread.join()
-    # Threads that have ended give their number to others, those that read have not ended.
+    # The threads themselves: one that has ended gives its number to another.
     assert asked and not asked & read and len(read) <= 8
 
 
