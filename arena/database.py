@@ -66,6 +66,9 @@ class Database(Protocol):
     def write(self, work: Callable[[Execute], T]) -> T:
         """Run `work` in one transaction and return its result after the commit; it may be run again. From one thread at a time."""
 
+    def memory(self) -> dict[str, int]:
+        """Bytes that the database holds in this process, by what for; nothing for one that is a server of its own."""
+
     def secret(self) -> str:
         """What voters' cookies are signed with, made on first use; the same for every process on this database."""
 

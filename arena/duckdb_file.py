@@ -106,6 +106,10 @@ class DuckFile:
                 return written
         raise AssertionError("unreachable")
 
+    def memory(self) -> dict[str, int]:
+        """See Database: by DuckDB's own tags, those that hold nothing left out."""
+        return dict(self.read("SELECT tag, memory_usage_bytes FROM duckdb_memory() WHERE memory_usage_bytes > 0"))
+
     def secret(self) -> str:
         """See Database: it lies beside the file."""
         from arena.voters import load_secret

@@ -51,6 +51,7 @@ RESTING = _gauge("endpoints_resting", "Endpoints not drawn for a while because t
 ABLE = _gauge("endpoints_able", "Endpoints that may be drawn.")
 LATENESS = _gauge("event_loop_lateness_seconds", "The latest a loop has been in the last ten seconds.", ("loop",))
 QUEUE = _gauge("store_queue_length", "Writes that wait for the store's writer.")
+STORE = _gauge("store_memory_bytes", "Memory that a DuckDB store holds, by its tags; ART_INDEX grows with what is stored.", ("tag",))
 
 
 def battle_started(mode: str = "blind") -> None:
@@ -111,6 +112,9 @@ def exposition(arena: "Arena", health: "Health") -> bytes:
     LATENESS.labels("generation").set(arena.pulse.lateness_s())
     LATENESS.labels("pages").set(health.pulse.lateness_s())
     QUEUE.set(arena.store.queue_length())
+    STORE.clear()
+    for tag, held in arena.store.memory().items():
+        STORE.labels(tag).set(held)
     return generate_latest(REGISTRY)
 
 

@@ -98,6 +98,10 @@ class Postgres:
         orders = self.read_texts(rule.sql, {str(number): value for number, value in enumerate(rule.parameters, start=2)})
         return "s.vote_order IN (SELECT unnest($2::BIGINT[]))", [[order for (order,) in orders]]
 
+    def memory(self) -> dict[str, int]:
+        """See Database."""
+        return {}
+
     def secret(self) -> str:
         """See Database: it lies in a table."""
         import secrets

@@ -122,6 +122,10 @@ class Store:
         """How many writes wait for the writer."""
         return self._writer.waiting()
 
+    def memory(self) -> dict[str, int]:
+        """Bytes that the database holds in this process, by what for."""
+        return self._database.memory()
+
     def ledger(self) -> list[Entry]:
         """What happened to the models, in order."""
         return [Entry(model, event, at.replace(tzinfo=UTC), detail) for model, event, at, detail in self._read("ledger")]

@@ -1,5 +1,6 @@
 """What one DuckDB file keeps in memory does not grow with what was written to it."""
 
+import ctypes
 import random
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,31 @@ def test_where_nothing_is_in_use_the_limit_is_what_it_was(file: DuckFile):
     assert not file._pages_to_drop
     fill(file, 1)
     assert file.read("SELECT count(*) FROM notes")[0] == (1_000,)
+
+
+def test_what_a_checkpoint_left_free_goes_back_to_the_machine(file: DuckFile):
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("not glibc")
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    taken = [libc.malloc(2_000) for _ in range(32_000)]
+    for block in taken:
+        ctypes.memset(block, 1, 2_000)
+    # The last one is in the way: what lies below it stays with the process by itself.
+    for block in taken[:-1]:
+        libc.free(block)
+    held = own_mb()
+    file.write(lambda execute: None)
+    assert own_mb() > held - 5
+    file._pages_to_drop = True
+    file.write(lambda execute: None)
+    assert own_mb() < held - 50
+    libc.free(taken[-1])
+
+
+def own_mb() -> float:
+    """The process's own memory."""
+    return int(Path("/proc/self/smaps_rollup").read_text().split("Anonymous:")[1].split()[0]) * 1024 / 1e6
 
 
 def test_of_many_threads_that_come_and_go_none_reads_itself(file: DuckFile):

@@ -159,6 +159,7 @@ def test_battles_votes_failures_and_dollars_are_counted(results: Path, client: T
     costs = [dict(labels)["endpoint"] for name, labels in after if name == "bakeoff_cost_dollars_total"]
     spent_on = {endpoint for endpoint in costs if grown("bakeoff_cost_dollars_total", endpoint=endpoint)}
     assert spent_on <= {"good"}, "a recording costs nothing again"
+    assert after[("bakeoff_store_memory_bytes", (("tag", "ART_INDEX"),))] > 0
     assert after[("bakeoff_rounds_under_way", ())] == 0 and after[("bakeoff_store_queue_length", ())] == 0
 
 
