@@ -13,6 +13,7 @@ against the write of the first token by the model server.
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import statistics
@@ -41,6 +42,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = resource.getpagesize()
 # A machine that is busy with other things is slow, and no reason to end a soak of half an hour.
 PATIENCE_S = 120.0
+METRICS_OPEN = "metrics: {addresses: [127.0.0.1]}\n"
 
 
 @dataclass
@@ -69,6 +71,12 @@ class House:
             "threads": int(status.split("Threads:")[1].split()[0]),
             "files": len(os.listdir(f"/proc/{self.pid}/fd")),
         }
+
+    def store_mb(self) -> dict[str, float]:
+        """MB of memory that the store holds, by DuckDB's tags, as the arena itself tells; older checkouts do not."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as answer:
+            found = re.findall(r'^bakeoff_store_memory_bytes{tag="(\w+)"} (\S+)$', answer.read().decode(), re.MULTILINE)
+        return {tag: float(held) / 1e6 for tag, held in found}
 
 
 @dataclass
@@ -224,7 +232,9 @@ async def memory(house: House) -> dict[str, float]:
     return {"rss_mb_at_10": few, "rss_mb_at_100": many, "mb_per_session": (many - few) / 90}
 
 
-async def soak(house: House, battles: int, *, warm_up: int, allowed_kb: float, per_session: int, voters: int = 8) -> dict[str, Any]:
+async def soak(
+    house: House, battles: int, *, warm_up: int, allowed_kb: float, allowed_store_kb: float, per_session: int, voters: int = 8
+) -> dict[str, Any]:
     """Battles answered at once, each voter leaving for good after `per_session`; sizes sampled, and judged from battle `warm_up` on."""
     done, samples, began_s = 0, [], time.perf_counter()
 
@@ -234,15 +244,19 @@ async def soak(house: House, battles: int, *, warm_up: int, allowed_kb: float, p
             found = await voter(house, lane * 100_000 + done, per_session, spread_s=0, new_page=False)
             done += len(found)
 
+    async def sample() -> None:
+        store_mb = await asyncio.to_thread(house.store_mb)
+        samples.append({"battles": done, **house.sizes(), "store_mb": store_mb})
+
     async def look() -> None:
         while done < battles:
-            samples.append({"battles": done, **house.sizes()})
+            await sample()
             await asyncio.sleep(1)
 
     cpu_s = house.cpu_s()
     await asyncio.gather(look(), *(visitors(lane) for lane in range(voters)))
-    samples.append({"battles": done, **house.sizes()})
-    found = growth(samples, after=warm_up, allowed_kb=allowed_kb)
+    await sample()
+    found = growth(samples, after=warm_up, allowed_kb=allowed_kb, allowed_store_kb=allowed_store_kb)
     sys.stderr.write(f"{found.told()}\n")
     told = {"battles": done, "sessions": done // per_session, "wall_s": time.perf_counter() - began_s}
     return {**told, "cpu_s_per_battle": (house.cpu_s() - cpu_s) / done, **asdict(found), "grows": found.grows, "samples": samples}
@@ -257,7 +271,8 @@ def measure(tree: Path, options: Any) -> dict[str, dict[str, Any]]:
     """All phases asked for, against one checkout's arena."""
     found: dict[str, dict[str, Any]] = {}
     for phase in options.phases.split(","):
-        with house(tree, STREAMED if phase in ("cpu", "streams") else AT_ONCE, server_core=options.server_core) as one:
+        pace, settings = STREAMED if phase in ("cpu", "streams") else AT_ONCE, METRICS_OPEN if phase == "soak" else ""
+        with house(tree, pace, server_core=options.server_core, settings=settings) as one:
             if phase == "cpu":
                 found[phase] = asyncio.run(streams(one, 8, options.battles))
             elif phase == "streams":
@@ -265,7 +280,7 @@ def measure(tree: Path, options: Any) -> dict[str, dict[str, Any]]:
             elif phase == "memory":
                 found[phase] = asyncio.run(memory(one))
             else:
-                judged = {"warm_up": options.warm_up, "allowed_kb": options.allowed_kb, "per_session": options.per_session}
+                judged = {name: getattr(options, name) for name in ("warm_up", "allowed_kb", "allowed_store_kb", "per_session")}
                 found[phase] = asyncio.run(soak(one, options.soak_battles, **judged))
         found[phase]["load_average"] = os.getloadavg()[0]
         told = {name: value for name, value in found[phase].items() if name != "samples"}
@@ -295,6 +310,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=3000, help="battles of the soak before memory is judged")
     parser.add_argument("--per-session", type=int, default=4, help="battles of each of the soak's visitors")
     parser.add_argument("--allowed-kb", type=float, default=1.0, help="kB a battle that the soak's memory may grow by")
+    parser.add_argument("--allowed-store-kb", type=float, default=1.5, help="the same of each kind of what DuckDB says it holds")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument("--against", type=Path, action="append", default=[], help="another checkout, measured first")
