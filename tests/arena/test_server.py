@@ -60,7 +60,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_names_its_voter(demo: tuple[s
 def test_the_demo_is_seeded_once_and_the_votes_are_there_after_it_stops(tmp_path: Path):
     results = tmp_path / "results"
     for _ in range(2):
-        with house("arena", "--demo", results=results):
+        with house("arena", "--demo", results=results, unseeded=True):
             pass
         with Store(results / "arena.duckdb") as store:
             assert store.count_votes() == 8931

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ballot_box import demo_votes
 from streamlit.testing.v1 import AppTest
 
-from arena.importers import seed_demo
 from arena.store import Store
 from dashboards import picking
 from evals.pick.certainty import believe
@@ -38,8 +38,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def voted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store(tmp_path_factory.mktemp("votes") / "arena.duckdb") as store:
-        seed_demo(store)
+    with Store(demo_votes(tmp_path_factory.mktemp("votes") / "arena.duckdb")) as store:
         yield store
 
 

@@ -26,7 +26,7 @@ def test_a_blind_battle_is_fought_voted_and_survives_a_restart(tmp_path: Path):
         page.get_by_text("59 models from 8,932 votes").wait_for()
         page.locator("table.board tbody tr").nth(58).wait_for()
         assert page.locator("table.board tbody tr").count() == 59
-    with house("dashboards", "--demo", results=results) as url, chromium(tmp_path / "profile") as page:
+    with house("arena", results=results) as url, chromium(tmp_path / "profile") as page:
         page.goto(f"{url}/leaderboard")
         page.get_by_text("59 models from 8,932 votes").wait_for()
         # The same browser, hence the same voter, finds its battle again, already voted on.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ballot_box import demo_votes
 from browser import charts_drawn, chromium, house, needs_chromium
 
 from trainers.record import Training, write_training
@@ -54,7 +55,8 @@ def url(home: Path) -> Iterator[str]:
         for step in range(1, 60)
     ]  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with house("dashboards", "--demo", results=results) as address:
+    demo_votes(results / "arena.duckdb")
+    with house("dashboards", results=results) as address:
         yield address
 
 

@@ -12,8 +12,6 @@ import pytest
 from browser import chromium, house, looks, needs_chromium
 from model_server import ModelServer, sse
 
-from arena.importers import seed_demo
-from arena.store import Store
 from serving.endpoints import register
 
 pytestmark = [needs_chromium, pytest.mark.timeout(240)]
@@ -80,8 +78,6 @@ CONTRAST = """() => {
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     results = tmp_path_factory.mktemp("arena") / "results"
     results.mkdir()
-    with Store(results / "arena.duckdb") as store:
-        seed_demo(store)
     other = "\n\n".join(reversed(ANSWER.split("\n\n")))
     first, second = ([text[start : start + 16] for start in range(0, len(text), 16)] for text in (ANSWER, other))
     with ModelServer(sse(*first), pace_s=0.08) as one, ModelServer(sse(*second), pace_s=0.06) as two:
