@@ -2,7 +2,7 @@
 
     python benchmarks/arena_load.py                                                     # some three minutes, the soak apart
     python benchmarks/arena_load.py --against ../before --phases cpu,streams            # another checkout's arena, in turn with this one's
-    python benchmarks/arena_load.py --phases soak --soak-battles 8000 --json soak.json  # exits 1 where memory grows: half an hour
+    python benchmarks/arena_load.py --phases soak --json soak.json                      # exits 1 where memory grows: half an hour
 
 `arena up` runs on one core; voters (tests/arena_client.py) and the model server (tests/paced_server.py) on the other. A battle is two
 answers of 250 tokens at 50 a second: the page is loaded, a prompt sent, both answers looked at to the end, a vote cast, its thanks awaited.
@@ -259,7 +259,10 @@ async def soak(
     found = growth(samples, after=warm_up, allowed_kb=allowed_kb, allowed_store_kb=allowed_store_kb)
     sys.stderr.write(f"{found.told()}\n")
     told = {"battles": done, "sessions": done // per_session, "wall_s": time.perf_counter() - began_s}
-    return {**told, "cpu_s_per_battle": (house.cpu_s() - cpu_s) / done, **asdict(found), "grows": found.grows, "samples": samples}
+    figures = asdict(found)
+    store_kb = {f"store_kb {tag}": grown_kb for tag, grown_kb in figures.pop("store_kb").items()}
+    told["cpu_s_per_battle"] = (house.cpu_s() - cpu_s) / done
+    return {**told, **figures, **store_kb, "grows": found.grows, "samples": samples}
 
 
 def part(values: list[float], share: float) -> float:
@@ -306,8 +309,8 @@ def main() -> None:
     parser.add_argument("--phases", default="cpu,streams,memory", help="also: soak")
     parser.add_argument("--sessions", type=int, default=40, help="voters at once in the phase streams")
     parser.add_argument("--battles", type=int, default=3, help="battles of each of them")
-    parser.add_argument("--soak-battles", type=int, default=8000)
-    parser.add_argument("--warm-up", type=int, default=3000, help="battles of the soak before memory is judged")
+    parser.add_argument("--soak-battles", type=int, default=12_000)
+    parser.add_argument("--warm-up", type=int, default=4_500, help="battles of the soak before memory is judged")
     parser.add_argument("--per-session", type=int, default=4, help="battles of each of the soak's visitors")
     parser.add_argument("--allowed-kb", type=float, default=1.0, help="kB a battle that the soak's memory may grow by")
     parser.add_argument("--allowed-store-kb", type=float, default=1.5, help="the same of each kind of what DuckDB says it holds")
