@@ -60,7 +60,7 @@ def test_two_typed_answers_grow_side_by_side_and_a_key_votes(tmp_path: Path):
 
 
 def _fight(page: Any, url: str, frames: list[str]) -> tuple[str, list[str]]:
-    """Fight battles until both sides have answered (some recordings are empty, some take long); returns (query of its address, two names)."""
+    """Fight battles until both sides have answered: some recordings are empty, some take long. The query of its address, and both names."""
     from playwright.sync_api import TimeoutError as TakesLong
 
     for _ in range(20):
