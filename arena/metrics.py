@@ -7,10 +7,12 @@ ours alone, so that nothing of the interpreter or of other libraries is told. Wh
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from arena.errors import ArenaError
 
 if TYPE_CHECKING:
     from arena.battle import Arena
@@ -113,8 +115,10 @@ def exposition(arena: "Arena", health: "Health") -> bytes:
     LATENESS.labels("pages").set(health.pulse.lateness_s())
     QUEUE.set(arena.store.queue_length())
     STORE.clear()
-    for tag, held in arena.store.memory().items():
-        STORE.labels(tag).set(held)
+    # A store that cannot be read is /healthz's to tell; the rest is asked for all the more then.
+    with suppress(ArenaError):
+        for tag, held in arena.store.memory().items():
+            STORE.labels(tag).set(held)
     return generate_latest(REGISTRY)
 
 

@@ -163,6 +163,18 @@ def test_battles_votes_failures_and_dollars_are_counted(results: Path, client: T
     assert after[("bakeoff_rounds_under_way", ())] == 0 and after[("bakeoff_store_queue_length", ())] == 0
 
 
+def test_a_store_that_cannot_be_read_leaves_the_other_figures(client: TestClient, arena: Arena, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ARENA_METRICS_TOKEN", "open sesame")
+    assert any(name == "bakeoff_store_memory_bytes" for name, _ in figures(client))
+
+    def unreadable() -> dict[str, int]:
+        raise ArenaError("the disk is gone")
+
+    monkeypatch.setattr(arena.store, "memory", unreadable)
+    names = {name for name, _ in figures(client)}
+    assert "bakeoff_store_memory_bytes" not in names and "bakeoff_votes_total" in names and "bakeoff_store_queue_length" in names
+
+
 def test_metrics_are_closed_without_their_token(client: TestClient, monkeypatch: pytest.MonkeyPatch):
     for _ in ("the variable is not set", "the variable is empty"):
         assert client.get("/metrics").status_code == 403
