@@ -158,7 +158,8 @@ def _fight(arena: Arena, voter: str, round_: Round) -> None:
             _tools(arena, round_, voter, over=over)
         if vote is not None or not (over and round_.votable):
             _new_battle(over=over)
-    if not over:
+    # Another tab may have asked for new answers since.
+    if not (over and round_.ended):
         tail(round_, slots, revealed=round_.mode != "blind", pace=arena.settings.pace, slow_s=arena.settings.slow_notice_s)
 
 

@@ -59,7 +59,7 @@ _onlookers = _Onlookers()
 def tail(round_: Round, slots: "list[DeltaGenerator]", *, revealed: bool, pace: Pace = "natural", slow_s: float = 10.0) -> None:
     """Fill the two slots until both answers have ended, then run the script once more for what follows them.
 
-    Only for a round that had not ended when the script began: after one that had, it would run forever.
+    Not for a round that had ended when the script began and still has: the script would run forever.
     """
     screens = [Screen(slot) for slot in slots]
     next_s = 0.0
