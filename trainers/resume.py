@@ -9,6 +9,7 @@ new training begins. A lock, which ends with its process, keeps two commands out
 import fcntl
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -66,9 +67,22 @@ def fingerprint(recipe: Recipe, base: str, dataset_hash: str) -> str:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a training; the trainer's state is written last, so one without it was cut off."""
-    whole = [path for path in (folder / "checkpoints").glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    """The newest whole checkpoint of a training; None where there is none."""
+    whole = [path for path in (folder / "checkpoints").glob("checkpoint-*") if _is_whole(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the process that wrote it was let to end it.
+
+    The main process writes its state last, and in place: whoever is killed there leaves it empty or half. Of several processes another may
+    have been at its random state then; one that is absent goes without saying for the trainer, one that is half ends it.
+    """
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return all(zipfile.is_zipfile(path) for path in checkpoint.glob("rng_state*.pth"))
 
 
 def _locked(path: Path) -> IO[str] | None:

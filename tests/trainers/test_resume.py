@@ -81,11 +81,25 @@ def test_another_recipe_other_rows_or_a_living_training_begin_anew(recipe_file: 
         held.release()
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path):
-    for number, whole in ((9, True), (20, True), (100, False)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{number}"
-        folder.mkdir(parents=True)
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
+@pytest.mark.parametrize("state", [None, "", '{"global_step": 10', '{"global_step"'])
+def test_a_checkpoint_whose_state_was_cut_off_is_passed_over(tmp_path: Path, state: str | None):
+    for number, text in ((9, "{}"), (20, "{}"), (100, state)):
+        (folder := tmp_path / "checkpoints" / f"checkpoint-{number}").mkdir(parents=True)
+        if text is not None:
+            (folder / "trainer_state.json").write_text(text)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-20"
     assert last_checkpoint(tmp_path / "nothing") is None
+
+
+def test_a_checkpoint_with_half_a_random_state_of_another_process_is_passed_over(tmp_path: Path):
+    import torch
+
+    for number in (10, 20):
+        (folder := tmp_path / "checkpoints" / f"checkpoint-{number}").mkdir(parents=True)
+        (folder / "trainer_state.json").write_text("{}")
+        for rank in (0, 1):
+            torch.save({"cpu": torch.random.get_rng_state()}, folder / f"rng_state_{rank}.pth")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-20"
+    half = tmp_path / "checkpoints" / "checkpoint-20" / "rng_state_1.pth"
+    half.write_bytes(half.read_bytes()[:2000])
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-10"
