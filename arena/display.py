@@ -3,6 +3,7 @@
     st.html(as_html(text))                    # an answer or a prompt
     growing = Growing()
     slot.html(growing.html(text))             # an answer that grows: what is finished is not parsed again
+    st.html(as_written(text))                 # the same sign by sign, Markdown and all
     st.button("…", help=as_label(text))       # inside Streamlit's own Markdown: labels, tooltips, errors
 
 An answer is Markdown and is parsed here, not by Streamlit: its Markdown turns `$5 and $10` into mathematics, rewrites `:red[…]`,
@@ -41,6 +42,12 @@ def as_html(text: str, *, breaks: bool = True) -> str:
     link's address. Without `breaks` a line that ends goes on in the next one, as in a file that was wrapped by hand.
     """
     return _wrapped(_render(_parse(_clean(text)), breaks=breaks))
+
+
+def as_written(text: str) -> str:
+    """`text` as it came, sign by sign and line by line, as HTML: what a model was sent, and what a program read."""
+    # A parser drops the line end that opens a <pre>: this one, and none of the text's.
+    return f'<pre class="written" dir="auto" tabindex="0">\n{escape(_clean(text), quote=False)}</pre>'
 
 
 class Growing:

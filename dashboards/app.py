@@ -20,9 +20,7 @@ from dashboards import (
     votes_health,
 )
 
-ELEMENTS = (
-    *arena.ELEMENTS, "ArrowVegaLiteChart", "Multiselect", "NumberInput", "Pagination", "Slider", "Spinner", "StreamlitSyntaxHighlighter",
-)  # fmt: skip
+ELEMENTS = (*arena.ELEMENTS, "ArrowVegaLiteChart", "Multiselect", "NumberInput", "Pagination", "Slider", "Spinner")
 
 
 def pages() -> dict[str, list[st.Page]]:

@@ -2,13 +2,14 @@
 
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.display import Growing, as_html, as_label
+from arena.display import Growing, as_html, as_label, as_written
 
 TAGS = {
     *("div", "p", "br", "hr", "em", "strong", "s", "code", "pre", "a", "ul", "ol", "li", "blockquote"),
@@ -195,3 +196,15 @@ def test_a_label_shows_every_sign(text: str):
     label = as_label(text)
     assert re.sub(r"\\(.)", r"\1", label).replace("\u200b", "") == text
     assert not re.search(r"(?<!\\)[$*_`\[\]<>!]", label.replace("\\\\", ""))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\nfirst line", "<script>1</script> **b** $5 :red[x] &amp; ![i](https://x.y/z.png)", "a\r\nb\rc", "```\nhalf"]
+)
+def test_what_is_shown_as_written_has_every_sign_of_it(text: str):
+    shown = re.fullmatch(r'<pre class="written" dir="auto" tabindex="0">\n([^<>]*)</pre>', as_written(text))
+    assert shown and unescape(shown[1]) == text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_what_is_shown_as_written_runs_no_text_backwards():
+    assert "\u202e" not in as_written("gpj.\u202eexe") and "\ufffd" in as_written("half \ud800")
