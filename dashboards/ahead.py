@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from arena.views.boards import board_of
-from dashboards.pick_records import records_of
+from dashboards import pick_records
 from dashboards.runs_index import index, scored
 from dashboards.vote_figures import health_of, pairs_of, past_of, rated_of
 from serving.errors import BakeoffError
@@ -50,10 +50,11 @@ def prepare(arena: "Arena", imported: threading.Event, at_least: int = WORTH) ->
                 rated_of(arena, counts)
             imported.wait()
             for name in _LIBRARIES:
-                _visitors_first()
-                import_module(name)
+                if name not in sys.modules:
+                    _visitors_first()
+                    import_module(name)
             _visitors_first()
-            records_of(arena)
+            pick_records.prepare(arena)
             _visitors_first()
             _drift(arena)
         except BakeoffError as error:

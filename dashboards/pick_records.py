@@ -8,11 +8,16 @@ from typing import Any
 from arena.battle import Arena
 from arena.views.kept import Kept
 from dashboards.vote_figures import rated_of
-from evals.pick.evidence import Records, read_records
+from evals.pick.certainty import Beliefs, believe
+from evals.pick.command import read_wishes
+from evals.pick.evidence import Market, Records, read_records
+from evals.pick.scope import scope_of
 from evals.runs import run_folders
 from serving.documents import stamp
 
 _RECORDS: Kept[Records] = Kept(2)
+# Fifty megabytes for two hundred endpoints.
+_BELIEFS: Kept[tuple[Market, Beliefs]] = Kept(4)
 
 
 def records_of(arena: Arena) -> Records:
@@ -23,6 +28,20 @@ def records_of(arena: Arena) -> Records:
 def records_are_there(arena: Arena) -> bool:
     """Whether nobody has to wait for them."""
     return _RECORDS.has(_state(arena))
+
+
+def beliefs_of(market: Market) -> Beliefs:
+    """Draws of the market; weights and limits change none of them, so that they are kept while the same measures are looked at."""
+    # A measure is the same object as long as the records are. Kept beside its draws, its place in memory goes to no other.
+    key = (tuple(market.endpoints), tuple((name, id(measured)) for name, measured in market.measures.items()))
+    return _BELIEFS.get(key, lambda: (market, believe(market)))[1]
+
+
+def prepare(arena: Arena) -> None:
+    """Have ready what the page shows first, before a slider is moved. Raises BakeoffError."""
+    wishes = read_wishes(None, arena.results, {})
+    records = records_of(arena)
+    beliefs_of(scope_of(records, wishes).market)
 
 
 def _state(arena: Arena) -> tuple[Any, ...]:

@@ -14,15 +14,13 @@ from arena.battle import current
 from arena.views import frame
 from dashboards.charts import dots, front
 from dashboards.figure import figure
-from dashboards.pick_records import records_are_there, records_of
+from dashboards.pick_records import beliefs_of, records_are_there, records_of
 from dashboards.picking_controls import controls
-from evals.pick.certainty import Beliefs, believe
 from evals.pick.choosing import Candidate, Decision, Valued, decide
 from evals.pick.command import read_wishes
-from evals.pick.evidence import Records
 from evals.pick.front import on_front
 from evals.pick.report import MOST_ROWS, advice, doubt, grouped, interval, named, percent, relaxed, scored, second, surely, verdict
-from evals.pick.scope import Scope, scope_of
+from evals.pick.scope import scope_of
 from serving.errors import BakeoffError
 
 LEAD = "Say what an endpoint must keep and what counts; see who is best, and how surely."
@@ -49,7 +47,7 @@ def page() -> None:
         with left:
             wishes = controls(records, start, carried)
         scope = scope_of(records, wishes)
-        decision = decide(scope, wishes, _beliefs(records, scope))
+        decision = decide(scope, wishes, beliefs_of(scope.market))
     except BakeoffError as error:
         st.error(str(error))
         return
@@ -187,10 +185,3 @@ def _key(measure: str) -> str:
 
 def _format(measure: str) -> str:
     return next(form for name, form in FORMATS.items() if measure.startswith(name))
-
-
-def _beliefs(records: Records, scope: Scope) -> Beliefs:
-    """Draws of a market, kept with the records they are from; what is measured decides which, weights and limits do not."""
-    key = ("beliefs", tuple(scope.market.endpoints), tuple((name, id(one.values)) for name, one in scope.market.measures.items()))
-    beliefs: Beliefs = records.once(key, lambda: believe(scope.market))
-    return beliefs

@@ -14,6 +14,7 @@ and Morris 1975):
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from evals.pick.measured import Measured
@@ -38,6 +39,23 @@ class Beliefs:
     draws: Mapping[str, "Array"]
     unseen: Mapping[str, "Array"]
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Which column an endpoint's draws are."""
+        return {endpoint: place for place, endpoint in enumerate(self.endpoints)}
+
+    @cached_property
+    def bounds(self) -> dict[str, "Array"]:
+        """The 95 % interval of each measure's draws, 2 × endpoints (nan: unknown), on the working scale."""
+        import numpy as np
+
+        found = {}
+        for name, draws in self.draws.items():
+            known = ~np.isnan(draws[0])
+            found[name] = np.full((2, draws.shape[1]), np.nan)
+            found[name][:, known] = np.quantile(draws[:, known], [0.025, 0.975], axis=0)
+        return found
+
 
 def believe(market: "Market", n_draws: int = DRAWS) -> Beliefs:
     """Draws of every measure of the market, on the measures' working scales. The same market gives the same draws."""
@@ -49,8 +67,8 @@ def believe(market: "Market", n_draws: int = DRAWS) -> Beliefs:
         known, new = posterior(measured, n_draws)
         whole = np.full((n_draws, len(endpoints)), np.nan)
         for place, endpoint in enumerate(endpoints):
-            if endpoint in measured.endpoints:
-                whole[:, place] = known[:, measured.endpoints.index(endpoint)]
+            if (row := measured.rows.get(endpoint)) is not None:
+                whole[:, place] = known[:, row]
         draws[name], unseen[name] = whole, new
     return Beliefs(endpoints, draws, unseen)
 

@@ -113,7 +113,7 @@ def decide(scope: Scope, wishes: Wishes, beliefs: Beliefs) -> Decision:
     unknown = {one: tuple(name for name, parts in asked.items() if not parts or not _known(market, parts, one)) for one in market.endpoints}
     able = [one for one in market.endpoints if not unknown[one] and all(check.verdict == "kept" for check in held[one])]
     drawn = _draw(scope, wishes, beliefs)
-    ranked = sorted(able, key=lambda one: (-drawn.chances[beliefs.endpoints.index(one)], -_mean(drawn, beliefs, one), one))
+    ranked = sorted(able, key=lambda one: (-drawn.chances[beliefs.places[one]], -_mean(drawn, beliefs, one), one))
     unsure = {one: any(check.verdict == "unknown" for check in held[one]) for one in market.endpoints}
     held_share = drawn.feasible.mean(axis=0)
     shown = tuple(dict.fromkeys([*(part for parts in asked.values() for part in parts), *_constrained(wishes)]))
@@ -163,7 +163,7 @@ def _draw(scope: Scope, wishes: Wishes, beliefs: Beliefs) -> _Drawn:
 def _candidates(scope: Scope, wishes: Wishes, beliefs: Beliefs, drawn: _Drawn, ranked: list[str]) -> tuple[Candidate, ...]:
     import numpy as np
 
-    places = [beliefs.endpoints.index(one) for one in ranked]
+    places = [beliefs.places[one] for one in ranked]
     objectives: dict[Objective, Array] = {}
     for name in OBJECTIVES:
         column = in_units(name, beliefs.draws, scope.market.tasks, wishes)
@@ -200,15 +200,12 @@ def _observed(scope: Scope, wishes: Wishes, ranked: list[str]) -> "Array":
 
 
 def _values(market: Market, beliefs: Beliefs, endpoint: str) -> dict[str, Valued]:
-    import numpy as np
-
-    place = beliefs.endpoints.index(endpoint)
+    place = beliefs.places[endpoint]
     found = {}
     for name, measured in market.measures.items():
-        if endpoint not in measured.endpoints:
+        if (row := measured.rows.get(endpoint)) is None:
             continue
-        row = measured.endpoints.index(endpoint)
-        low, high = (measured.natural(float(bound)) for bound in np.quantile(beliefs.draws[name][:, place], [0.025, 0.975]))
+        low, high = (measured.natural(float(bound)) for bound in beliefs.bounds[name][:, place])
         value = measured.natural(float(measured.values[row]))
         found[name] = Valued(value=value, lower=low, upper=high, n=measured.n[row], unit=measured.unit, origin=measured.origin[row])
     return found
@@ -225,8 +222,8 @@ def _constrained(wishes: Wishes) -> list[str]:
 
 
 def _mean(drawn: _Drawn, beliefs: Beliefs, endpoint: str) -> float:
-    return float(drawn.utility[:, beliefs.endpoints.index(endpoint)].mean())
+    return float(drawn.utility[:, beliefs.places[endpoint]].mean())
 
 
 def _of(values: "Array", beliefs: Beliefs, endpoint: str) -> float:
-    return float(values[beliefs.endpoints.index(endpoint)])
+    return float(values[beliefs.places[endpoint]])

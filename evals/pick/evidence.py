@@ -8,6 +8,7 @@ Nothing here decides: a measure that an endpoint lacks is left out, and "unknown
 """
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from serving.errors import BakeoffError
 
 UNPARSED = "unparsed"
 ENOUGH_ANSWERED = 0.95  # of the requests under load; with more failures than 5 % the 95th percentile is a failure
+_MOST_KNOWN = 500
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,20 @@ class Records:
     rated: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    gate: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` computes from these records, kept under its key: wishes change by the second on a page, records do not."""
-        if key not in self.known:
-            self.known[key] = make()
-        return self.known[key]
+        """What `make` computes from these records, kept under its key: wishes change by the second on a page, records do not. Of keys that
+        a wish makes there is no end, so the oldest gives way.
+        """
+        with self.gate:
+            if key in self.known:
+                return self.known[key]
+        made = make()
+        with self.gate:
+            while len(self.known) >= _MOST_KNOWN:
+                del self.known[next(iter(self.known))]
+            return self.known.setdefault(key, made)
 
     @property
     def tasks(self) -> list[str]:
@@ -170,7 +180,8 @@ def market_of(records: Records, wishes: Wishes, tasks: tuple[str, ...]) -> Marke
     notes: list[str] = []
     broken: dict[tuple[str, str], str] = {}
     if records.rated is not None:
-        rating, note = rating_of(records.rated, wishes.names)
+        of_rating = partial(rating_of, records.rated, wishes.names)
+        rating, note = records.once(("rating", tuple(sorted(wishes.names.items()))), of_rating)
         if rating is not None:
             measures["rating"] = rating
         notes += [note] if note else []
@@ -189,15 +200,15 @@ def market_of(records: Records, wishes: Wishes, tasks: tuple[str, ...]) -> Marke
     wanted |= {"ttft_p95"} if wishes.require.max_ttft_p95_s is not None else set()
     wanted |= {"latency_p95"} if wishes.require.max_latency_p95_s is not None else set()
     for figure in sorted(wanted):
-        found = (
-            _under_load(records, figure, wishes.under, broken)
-            if wishes.under.load
-            else records.once((figure, tasks), partial(_as_asked, records, figure, tasks))
-        )
+        if wishes.under.load:
+            key = (figure, wishes.under.rate, wishes.under.concurrency)
+            found, failed = records.once(key, partial(_under_load, records, figure, wishes.under))
+            broken |= failed
+        else:
+            found = records.once((figure, tasks), partial(_as_asked, records, figure, tasks))
         if found.endpoints:
             measures[figure] = found
-    priced = records.once(("bills", wishes.under, tasks), partial(bills, records, wishes.under, tasks))
-    measures |= {name: of_bills(name, found) for name, found in priced.items() if found}
+    measures |= records.once(("bills", wishes.under, tasks), partial(_billed, records, wishes.under, tasks))
     seen = dict.fromkeys([*(one for measure in measures.values() for one in measure.endpoints), *(one for one, _ in records.asked)])
     named = wishes.endpoints or tuple(seen)
     return Market({one: records.endpoints.get(one) for one in named}, measures, tasks, broken, tuple(notes))
@@ -259,8 +270,14 @@ def quantile_of(level: Level, figure: LatencyFigure, run_id: str = "") -> Quanti
     return None if interval is None else Quantile(interval.value, interval.lower, interval.upper, level.repeats, level.n_measured, run_id)
 
 
-def _under_load(records: Records, figure: LatencyFigure, under: Under, broken: dict[tuple[str, str], str]) -> Measured:
-    found = {}
+def _billed(records: Records, under: Under, tasks: tuple[str, ...]) -> dict[str, Measured]:
+    return {name: of_bills(name, found) for name, found in bills(records, under, tasks).items() if found}
+
+
+def _under_load(records: Records, figure: LatencyFigure, under: Under) -> tuple[Measured, dict[tuple[str, str], str]]:
+    """(what is known of the figure at that load, why the others have none)."""
+    found: dict[str, Quantile] = {}
+    broken: dict[tuple[str, str], str] = {}
     for endpoint, loaded in records.loaded.items():
         if (at := level_at(loaded.levels, under)) is None:
             continue
@@ -270,7 +287,7 @@ def _under_load(records: Records, figure: LatencyFigure, under: Under, broken: d
             broken[figure, endpoint] = f"{failed:,} of {level.n_requests:,} requests failed at {level.load.label}"
         elif (quantile := quantile_of(level, figure, run_id)) is not None:
             found[endpoint] = quantile
-    return of_levels(figure, found)
+    return of_levels(figure, found), broken
 
 
 def _as_asked(records: Records, figure: LatencyFigure, tasks: tuple[str, ...]) -> Measured:

@@ -10,6 +10,7 @@ dollars become natural logarithms: their errors are proportions. numpy and scipy
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.load.figures import samples_needed
@@ -44,6 +45,11 @@ class Measured:
     origin: tuple[str, ...]
     log: bool = False
 
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Where each endpoint stands in `values`."""
+        return {endpoint: row for row, endpoint in enumerate(self.endpoints)}
+
     def natural(self, value: float) -> float:
         """A value of the working scale in seconds, dollars, shares or points."""
         return math.exp(value) if self.log else value
@@ -54,7 +60,8 @@ class Measured:
 
     def value(self, endpoint: str) -> float | None:
         """The endpoint's value in natural units; None where it was not measured."""
-        return self.natural(float(self.values[self.endpoints.index(endpoint)])) if endpoint in self.endpoints else None
+        row = self.rows.get(endpoint)
+        return None if row is None else self.natural(float(self.values[row]))
 
 
 class Quantile(NamedTuple):

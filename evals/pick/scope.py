@@ -6,7 +6,7 @@ Endpoints that were asked different tasks cannot be compared on them. So without
 evidence carries is taken: the most objectives for at least two endpoints, then the most endpoints, then the most tasks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -39,10 +39,11 @@ def measures_for(objective: Objective, market_tasks: tuple[str, ...], wishes: Wi
     return ("rating",)
 
 
-def has(market: Market, objective: Objective, wishes: Wishes, endpoint: str) -> bool:
-    """Whether everything of the objective is known of the endpoint."""
+def known_in(market: Market, objective: Objective, wishes: Wishes) -> set[str]:
+    """The endpoints of which everything of the objective is known."""
     names = measures_for(objective, market.tasks, wishes)
-    return bool(names) and all(market.value(name, endpoint) is not None for name in names)
+    known = [set(market.measures[name].endpoints) if name in market.measures else set() for name in names]
+    return set(market.endpoints).intersection(*known) if known else set()
 
 
 def scope_of(records: Records, wishes: Wishes) -> Scope:
@@ -53,8 +54,9 @@ def scope_of(records: Records, wishes: Wishes) -> Scope:
     for tasks in [named] if wishes.tasks else _task_sets(records):
         market = market_of(records, wishes, tasks)
         asked = wishes.weigh.asked if wishes.weigh else OBJECTIVES
-        for objectives in [asked] if wishes.weigh else _subsets(market, wishes):
-            n = sum(all(has(market, objective, wishes, one) for objective in objectives) for one in market.endpoints)
+        known = {name: known_in(market, name, wishes) for name in OBJECTIVES}
+        for objectives in [asked] if wishes.weigh else _subsets(market, known):
+            n = len(set(market.endpoints).intersection(*(known[objective] for objective in objectives)))
             worth = (n > 0, len(objectives) if n > 1 else 0, n, len(tasks))
             if best is None or worth > best[0]:
                 weigh = wishes.weigh or Weights(**dict.fromkeys(objectives or OBJECTIVES, 1.0))
@@ -79,9 +81,9 @@ def _task_sets(records: Records) -> list[tuple[str, ...]]:
     return [tuple(sorted(tasks)) for tasks in ordered[:_SETS]] or [()]
 
 
-def _subsets(market: Market, wishes: Wishes) -> Iterator[tuple[Objective, ...]]:
+def _subsets(market: Market, known: Mapping[Objective, set[str]]) -> Iterator[tuple[Objective, ...]]:
     """Each set of objectives that some endpoint has whole; none at all where nothing is known."""
-    sets = {tuple(name for name in OBJECTIVES if has(market, name, wishes, one)) for one in market.endpoints}
+    sets = {tuple(name for name in OBJECTIVES if one in known[name]) for one in market.endpoints}
     common = {tuple(name for name in a if name in b) for a in sets for b in sets}
     yield from sorted(common - {()}) or [()]
 

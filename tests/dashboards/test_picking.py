@@ -3,21 +3,24 @@
 import time
 import timeit
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ballot_box import demo_votes
+from pick_market import level, records
 from streamlit.testing.v1 import AppTest
 
 from arena.store import Store
-from dashboards import picking
+from arena.views.kept import Kept
+from dashboards import pick_records, picking
 from evals.pick.certainty import believe
 from evals.pick.choosing import decide
-from evals.pick.evidence import read_records
+from evals.pick.evidence import Loaded, Market, read_records
 from evals.pick.report import second
 from evals.pick.scope import scope_of
-from evals.pick.wishes import Wishes
+from evals.pick.wishes import Under, Weights, Wishes
 from evals.quality import run_suite
 from evals.suite import choose_endpoints, find_suite, load_suite
 
@@ -54,8 +57,7 @@ def shown(page: AppTest) -> str:
 
 
 def test_the_page_says_what_the_command_says(page: AppTest, scored: Path):
-    records = read_records(scored)
-    scope = scope_of(records, Wishes())
+    scope = scope_of(read_records(scored), Wishes())
     decision = decide(scope, Wishes(), believe(scope.market))
     text = shown(page.run())
     assert decision.choice and f"<h2>{decision.choice}</h2>" in text
@@ -89,6 +91,35 @@ def test_a_change_is_answered_within_half_a_second(page: AppTest):
     assert not page.exception and min(took) < max(0.5, 8 * million)
 
 
+def test_weights_and_limits_draw_nothing_anew(page: AppTest, monkeypatch: pytest.MonkeyPatch):
+    drawn: list[Market] = []
+    monkeypatch.setattr(pick_records, "_BELIEFS", Kept(4))
+    monkeypatch.setattr(pick_records, "believe", lambda market: drawn.append(market) or believe(market))
+    page.run()
+    page.slider(key="weigh-cost").set_value(2.5).run()
+    page.number_input(key="limit-quality-prime").set_value(40.0).run()
+    page.slider(key="weigh-rating").set_value(1.5).run()
+    assert not page.exception and len(drawn) == 1
+
+
+def test_each_load_has_its_own_draws_and_few_are_kept():
+    levels = {rate: level(seconds, rate=rate) for rate, seconds in ((2, 0.5), (4, 1.0), (8, 4.0), (16, 9.0), (32, 20.0), (64, 50.0))}
+    one = Loaded(tuple(("load", found) for found in levels.values()))
+    found = replace(records({"a": 100, "b": 120, "c": 150}), loaded={"a": one, "b": one, "c": one})
+    for rate in (*levels, *levels):
+        market = scope_of(found, Wishes(weigh=Weights(latency=1), under=Under(rate=rate))).market
+        own, kept = believe(market), pick_records.beliefs_of(market)
+        assert {name: draws.tolist() for name, draws in kept.draws.items()} == {name: draws.tolist() for name, draws in own.draws.items()}
+    assert len(pick_records._BELIEFS._entries) == 4
+
+
+def test_what_is_computed_of_records_is_bounded():
+    found = records({"a": 100})
+    for number in range(2_000):
+        assert found.once(number, lambda number=number: number) == number
+    assert len(found.known) <= 500 and found.once(1_999, lambda: -1) == 1_999
+
+
 def test_wishes_start_from_the_file(page: AppTest, scored: Path):
     (scored / "pick.yaml").write_text("require: {open_weights: true}\nweigh: {quality: 2, cost: 1}\n")
     try:
@@ -115,8 +146,7 @@ def test_without_any_evidence_it_says_what_to_run(tmp_path: Path, monkeypatch: p
 
 
 def test_names_cannot_become_markup(scored: Path):
-    records = read_records(scored)
-    scope = scope_of(records, Wishes())
+    scope = scope_of(read_records(scored), Wishes())
     decision = decide(scope, Wishes(), believe(scope.market))
     candidates = tuple(one.model_copy(update={"endpoint": "<script>"}) for one in decision.candidates)
     hostile = decision.model_copy(update={"choice": "<script>", "runner_up": "<script>", "candidates": candidates})
