@@ -44,6 +44,7 @@ def test_what_is_no_message_is_left_to_streamlit_to_refuse():
 
 def test_a_connection_has_a_burst_and_then_a_pace():
     incoming = [{"type": "websocket.receive", "bytes": RERUN.SerializeToString()}] * (BURST + 2)
+    began = time.monotonic()
     taken: list[float] = []
 
     async def receive() -> Any:
@@ -54,4 +55,4 @@ def test_a_connection_has_a_burst_and_then_a_pace():
             taken.append(time.monotonic())
 
     asyncio.run(OnlyWhatPagesSend(app)({"type": "websocket"}, receive, None))  # type: ignore[arg-type]
-    assert len(taken) == BURST + 2 and taken[-1] - taken[BURST - 1] > 1.5 / PER_S
+    assert len(taken) == BURST + 2 and taken[-1] - began > 1.5 / PER_S

@@ -12,6 +12,6 @@ def test_what_a_person_sees_names_no_path(raised: str, words: str):
 
         assert trouble.tell({"ArenaError": ArenaError, "ValueError": ValueError}[raised]("/srv/arena.duckdb: disk full"))
 
-    page = AppTest.from_function(app, args=(raised,)).run()
+    page = AppTest.from_function(app, default_timeout=60, args=(raised,)).run()
     shown = "".join(element.proto.body for element in page.get("html"))
     assert not page.exception and words in shown and "/srv" not in shown and page.button(key="try-again").label == "Try again"

@@ -46,7 +46,7 @@ def test_two_typed_answers_grow_side_by_side_and_a_key_votes(tmp_path: Path):
             page.goto(url)
             page.get_by_role("textbox").fill("Count the words")
             page.get_by_role("button", name="Start the battle").click()
-            page.locator(".side-head").first.wait_for()
+            page.locator(".st-key-waiting-tie").wait_for()
             seen = []
             while page.locator(".st-key-waiting-tie").count():
                 seen.append([len(text) for text in page.locator(".st-key-side-a, .st-key-side-b").all_inner_texts()])

@@ -25,7 +25,7 @@ NAMES = ("zebra-model", "okapi-model")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     results = tmp_path_factory.mktemp("arena") / "results"
     words = sse(*(f"word{number} " for number in range(40)))
-    with ModelServer(words, pace_s=0.05) as one, ModelServer(words, pace_s=0.05) as two:
+    with ModelServer(words, pace_s=0.12) as one, ModelServer(words, pace_s=0.12) as two:
         for name, server in zip(NAMES, (one, two), strict=True):
             register(server.endpoint(name), results)
         with house("arena", results=results) as url:

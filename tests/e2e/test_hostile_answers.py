@@ -102,7 +102,7 @@ def test_hostile_answers_load_nothing_and_read_as_written(tmp_path: Path, watche
         tracker = f"http://127.0.0.1:{trap.port}"
         text = written(tracker)
         pieces = [text[at : at + 150] for at in range(0, len(text), 150)]
-        with ModelServer(sse(*pieces), pace_s=0.05) as one, ModelServer(sse(*pieces), pace_s=0.06) as two:
+        with ModelServer(sse(*pieces), pace_s=0.15) as one, ModelServer(sse(*pieces), pace_s=0.16) as two:
             for name, server in (("one", one), ("two", two)):
                 register(server.endpoint(name), results)
             size = {"width": 390, "height": 844}

@@ -80,7 +80,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     results.mkdir()
     other = "\n\n".join(reversed(ANSWER.split("\n\n")))
     first, second = ([text[start : start + 16] for start in range(0, len(text), 16)] for text in (ANSWER, other))
-    with ModelServer(sse(*first), pace_s=0.08) as one, ModelServer(sse(*second), pace_s=0.06) as two:
+    with ModelServer(sse(*first), pace_s=0.2) as one, ModelServer(sse(*second), pace_s=0.15) as two:
         for name, server in (("zebra-model-70b-instruct", one), ("okapi-model", two)):
             register(server.endpoint(name), results)
         with house("arena", "--demo", results=results) as url:

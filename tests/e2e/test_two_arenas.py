@@ -25,10 +25,10 @@ PER_ARENA, CROWD = 3, 4
 
 
 def answer(body: dict[str, Any]) -> Writes:
-    """At once, or over four seconds where the prompt says slowly."""
+    """At once, or over eight seconds where the prompt says slowly."""
     if "slowly" not in str(body["messages"]):
         return list(sse("Red", "."))
-    return [piece for write in sse(*WORDS) for piece in (write, 0.2)]
+    return [piece for write in sse(*WORDS) for piece in (write, 0.4)]
 
 
 @pytest.fixture

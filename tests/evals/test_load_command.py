@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from model_server import ModelServer, problem, sse
 from paced_server import PacedServer
+from timing import again_if_late, timely
 
 from evals.load.plan import read_samples
 from evals.load.run import read_summary
@@ -36,6 +37,7 @@ def known(server: PacedServer, results: Path) -> Path:
     return results
 
 
+@again_if_late
 def test_a_closed_loop_from_command_to_report(evals: Evals, known: Path):
     code, out, err = evals("load", "--endpoint", "paced", "--concurrency", "4", "--requests", "60", *SMALL, "--results", known, "--json")
     assert code == 0, err
@@ -43,7 +45,8 @@ def test_a_closed_loop_from_command_to_report(evals: Evals, known: Path):
     (level,) = document["levels"]
     assert (level["n_requests"], level["failures"]) == (60, {})
     latency = level["figures"]["latency_s"]
-    assert latency["percentiles"]["p50"]["value"] == pytest.approx(0.055, abs=0.02)
+    assert latency["percentiles"]["p50"]["value"] > 0.035
+    timely(latency["percentiles"]["p50"]["value"] < 0.075, latency)
     assert latency["percentiles"]["p95"] is not None and latency["percentiles"]["p99"] is None
     assert level["output_tokens_per_s"]["value"] == pytest.approx(8 * level["requests_per_s"]["value"], rel=0.1)
     folder = Path(document["folder"])
@@ -57,6 +60,7 @@ def test_a_closed_loop_from_command_to_report(evals: Evals, known: Path):
     assert "not enough samples" in report and "4 at once" in report
 
 
+@again_if_late
 def test_two_processes_share_one_schedule(evals: Evals, known: Path):
     options = ("--rate", "40", "--arrivals", "constant", "--requests", "40", "--warmup", "2")
     code, out, err = evals("load", "--endpoint", "paced", *options, *SMALL[:4], "--processes", "2", "--results", known, "--json")
@@ -67,9 +71,10 @@ def test_two_processes_share_one_schedule(evals: Evals, known: Path):
     assert sorted(sample.request for sample in samples) == list(range(40))
     assert sorted(sample.scheduled_s for sample in samples) == pytest.approx([number / 40 for number in range(40)])
     # Both started at the same moment of the same clock: each request left when it was due, whichever process had it.
-    assert sorted(sample.lateness_s for sample in samples)[20] < 0.005
+    timely(sorted(sample.lateness_s for sample in samples)[20] < 0.005)
 
 
+@again_if_late
 def test_a_stored_run_is_told_again_under_other_definitions_and_promises(evals: Evals, known: Path):
     asked = ("load", "--endpoint", "paced", "--rate", "50", "--requests", "30", *SMALL, "--results", known, "--json")
     code, out, err = evals(*asked)
@@ -87,7 +92,8 @@ def test_a_stored_run_is_told_again_under_other_definitions_and_promises(evals: 
         assert code == 0
         tables[peer] = {figure["name"]: figure for figure in json.loads(out)["levels"][0]["distributions"]}
     # The paced server sends an empty role chunk at once, its first token 20 ms later.
-    assert tables["vllm"]["ttft_ms"]["p50"] < 15 < tables["guidellm"]["time_to_first_token_ms"]["p50"]
+    assert tables["guidellm"]["time_to_first_token_ms"]["p50"] > 15
+    timely(tables["vllm"]["ttft_ms"]["p50"] < 15, tables["vllm"])
     assert tables["aiperf"]["time_to_first_token_ms"] == tables["guidellm"]["time_to_first_token_ms"]
     code, out, _ = evals("report", name, "--results", known, "--markdown")
     assert code == 0 and out.startswith("# Load on paced")

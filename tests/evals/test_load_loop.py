@@ -9,6 +9,7 @@ import pytest
 import uvloop
 from model_server import CUT, ModelServer, http, problem, sse
 from paced_server import PacedServer
+from timing import again_if_late, timely
 
 from evals.load.figures import summarise
 from evals.load.loop import Driven, drive
@@ -53,22 +54,23 @@ def test_latency_counts_from_the_schedule_when_the_server_is_busy(server: PacedS
     assert sorted(sample.lateness_s for sample in driven.samples)[4] < 0.005
 
 
+@again_if_late
 def test_an_open_loop_sends_by_the_clock_whatever_is_answered(server: PacedServer):
     driven = made(server.endpoint("ttft=300,tokens=2"), Load(rate=100, arrivals="constant", requests=50, warmup=4))
     steady = [sample for sample in driven.samples if sample.phase == "steady"]
     assert [sample.scheduled_s for sample in steady] == pytest.approx([number / 100 for number in range(50)])
     assert all(sample.sent_s is not None and sample.sent_s >= sample.scheduled_s for sample in steady)
-    assert sorted(sample.lateness_s for sample in steady)[25] < 0.002
     assert Counter(sample.phase for sample in driven.samples) == {"warmup": 4, "steady": 50}
+    timely(sorted(sample.lateness_s for sample in steady)[25] < 0.002)
 
 
 def test_a_closed_loop_holds_its_concurrency_and_thinks(server: PacedServer):
     busy = made(server.endpoint(), Load(concurrency=4, requests=40))
     assert summarise(busy.samples, Load(concurrency=4, requests=40)).in_flight == pytest.approx(4, abs=0.7)
-    driven = made(server.endpoint(), Load(concurrency=1, duration_s=0.8, think_s=0.1, warmup=0))
+    driven = made(server.endpoint(), Load(concurrency=1, duration_s=2, think_s=0.1, warmup=0))
     gaps = [later.scheduled_s - (earlier.ended_s or 0) for earlier, later in zip(driven.samples, driven.samples[1:], strict=False)]
     assert len(gaps) >= 2 and gaps == pytest.approx([0.1] * len(gaps), abs=1e-6)
-    assert max(sample.scheduled_s for sample in driven.samples) < 0.8
+    assert max(sample.scheduled_s for sample in driven.samples) < 2
 
 
 def test_every_prompt_is_new_and_warm_up_prompts_are_others():
@@ -145,8 +147,19 @@ def test_a_server_that_is_gone_fails_each_request_and_ends(server: PacedServer):
 def test_stopping_keeps_what_was_measured_and_drops_what_is_in_flight(server: PacedServer):
     async def interrupted(load: Load) -> Driven:
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.4, stop.set)
-        return await drive(Part(endpoint=server.endpoint("ttft=100,tokens=2,gap=1"), load=load, shape=SHORT), stop=stop)
+        before = server.stats()["outcomes"].get("complete", 0)
+
+        async def soon() -> None:
+            await asyncio.sleep(0.4)
+            # By then the first of them has come back.
+            while (await asyncio.to_thread(server.stats))["outcomes"].get("complete", 0) < before + 3:
+                await asyncio.sleep(0.05)
+            stop.set()
+
+        stopping = asyncio.create_task(soon())
+        driven = await drive(Part(endpoint=server.endpoint("ttft=100,tokens=2,gap=1"), load=load, shape=SHORT), stop=stop)
+        await stopping
+        return driven
 
     for load in (Load(concurrency=2, requests=1000), Load(rate=50, requests=1000), Load(rate=50, concurrency=1, requests=1000)):
         started = time.perf_counter()

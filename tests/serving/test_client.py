@@ -10,6 +10,7 @@ import tracemalloc
 import pytest
 from model_server import CUT, HANG, ModelServer, Writes, http, problem, sse
 from one_answer import HELLO, ask
+from timing import again_if_late, timely
 
 from serving.client import Client, Timeouts, check_reachable, completion_of, prepare
 from serving.completion import Completion, Request
@@ -27,13 +28,15 @@ def test_a_streamed_answer_has_text_usage_times_and_cost():
     assert 0 < answer.ttft_s <= answer.latency_s
 
 
+@again_if_late
 def test_the_first_token_is_the_first_content_not_the_empty_role_chunk():
     # Writes: head, role, "a" (after 2 paces), "b" (3), finish, usage, done, end.
     with ModelServer(sse("a", "b"), pace_s=0.05) as server:
         answers = [ask(server.endpoint()) for _ in range(5)]
     ttft = statistics.median(answer.ttft_s for answer in answers)
-    assert ttft == pytest.approx(0.10, abs=0.03)
-    assert statistics.median(answer.chunk_times_s[1] - answer.chunk_times_s[0] for answer in answers) == pytest.approx(0.05, abs=0.02)
+    gap = statistics.median(answer.chunk_times_s[1] - answer.chunk_times_s[0] for answer in answers)
+    assert ttft > 0.07
+    timely(ttft < 0.13 and gap == pytest.approx(0.05, abs=0.02), ttft, gap)
 
 
 def test_the_request_says_only_what_was_stated():
@@ -157,6 +160,7 @@ def test_a_missing_key_is_named_before_anything_is_sent():
         ask(endpoint)
 
 
+@again_if_late
 def test_sixty_four_streams_at_once_are_timed_as_one(request: pytest.FixtureRequest):
     async def many(endpoint: Endpoint) -> list[Completion]:
         async with Client() as client:
@@ -166,7 +170,7 @@ def test_sixty_four_streams_at_once_are_timed_as_one(request: pytest.FixtureRequ
         answers = asyncio.run(many(server.endpoint()))
     assert all(answer.text == "tok " * 20 for answer in answers)
     # Role chunk after one pace, first content after two: the rest is the client's, the server's and this machine's lateness.
-    assert statistics.median(answer.ttft_s for answer in answers) < 0.04 + 0.1
+    timely(statistics.median(answer.ttft_s for answer in answers) < 0.04 + 0.1)
 
 
 # The three steps of asking
@@ -180,11 +184,13 @@ def test_a_request_is_prepared_once_and_sent_many_times():
         return [completion_of(prepared, exchange, None) for exchange in exchanges]
 
     with ModelServer(sse("Hello", " you")) as server:
+        began = time.perf_counter()
         answers = asyncio.run(thrice(server.endpoint()))
+        took_s = time.perf_counter() - began
         asked = ask(server.endpoint())
     assert server.connections == 2 and server.requests[0] == server.requests[3]
     assert [(answer.text, answer.status, answer.usage) for answer in answers] == [(asked.text, asked.status, asked.usage)] * 3
-    assert all(0 < answer.ttft_s <= answer.latency_s < 1 for answer in answers)
+    assert all(0 < answer.ttft_s <= answer.latency_s < took_s for answer in answers)
 
 
 def test_the_key_is_in_no_repr_of_what_is_prepared(monkeypatch: pytest.MonkeyPatch):
@@ -206,10 +212,10 @@ HEAD = sse()[0]
     [
         ([HANG], Timeouts(first_s=0.2), "no token came within 0.2 s"),
         ([HEAD, HANG], Timeouts(first_s=0.2), "no token came within 0.2 s"),
-        ([bytes([byte]) for byte in HEAD] * 9, Timeouts(first_s=0.2), "no token came within 0.2 s"),
-        ([HEAD, ROLE, *[COMMENT] * 200], Timeouts(first_s=0.2, between_s=0.1), "no token came within 0.2 s"),
-        ([*sse("a")[:3], *[COMMENT] * 200], Timeouts(between_s=0.2), "no further token came within 0.2 s"),
-        ([*sse(*["a"] * 200)[:-1]], Timeouts(total_s=0.3), "not whole within 0.3 s"),
+        ([bytes([byte]) for byte in HEAD] * 50, Timeouts(first_s=0.2), "no token came within 0.2 s"),
+        ([HEAD, ROLE, *[COMMENT] * 5000], Timeouts(first_s=0.2, between_s=0.1), "no token came within 0.2 s"),
+        ([*sse("a")[:3], *[COMMENT] * 5000], Timeouts(between_s=0.2), "no further token came within 0.2 s"),
+        ([*sse(*["a"] * 5000)[:-1]], Timeouts(total_s=0.3), "not whole within 0.3 s"),
         ([HEAD, ROLE, 0.3, *sse("late")[2:3], HANG], Timeouts(first_s=5, between_s=0.2), "no further token came"),
     ],
     ids=["never", "headers only", "slow headers", "comments only", "comments after a token", "for ever", "stalled"],
@@ -220,7 +226,8 @@ def test_patience_ends_whatever_the_server_does_instead_of_answering(script: lis
         answer = ask(server.endpoint(), timeouts=limits)
         took_s = time.perf_counter() - start
     assert answer.status == "timeout" and error in (answer.error or "")
-    assert took_s < 2.0 and answer.latency_s is None and answer.ttft_s is None and answer.retries == 0
+    # By itself none of them would end in less than half a minute.
+    assert took_s < 20 and answer.latency_s is None and answer.ttft_s is None and answer.retries == 0
 
 
 def test_a_slow_start_is_not_taken_for_a_stall():
@@ -244,6 +251,7 @@ def test_a_connection_that_nobody_accepts_is_a_timeout():
 # Cancelling and holding back
 
 
+@again_if_late
 def test_cancelling_closes_the_connection_at_once():
     async def give_up(endpoint: Endpoint) -> float:
         async with Client() as client:
@@ -255,12 +263,15 @@ def test_cancelling_closes_the_connection_at_once():
             with pytest.raises(asyncio.CancelledError):
                 await asked
             # The client stays open: it is the cancelling, not its end, that must close the connection.
-            await asyncio.sleep(1)
+            limit = at + 10
+            while not server.client_left_s and time.perf_counter() < limit:
+                await asyncio.sleep(0.02)
         return at
 
     with ModelServer([*sse("a")[:3], HANG]) as server:
         at = asyncio.run(give_up(server.endpoint()))
-    assert len(server.client_left_s) == 1 and server.client_left_s[0] - at < 0.8
+    assert len(server.client_left_s) == 1
+    timely(server.client_left_s[0] - at < 0.8)
 
 
 def test_what_a_watcher_raises_ends_the_request_and_is_raised():
@@ -294,6 +305,8 @@ def test_a_slow_watcher_holds_the_server_back_and_memory_does_not_grow():
             asked = asyncio.create_task(client.ask(endpoint, HELLO, on_text=slowly))
             tracemalloc.start()
             await asyncio.sleep(1)
+            while sent <= 2:
+                await asyncio.sleep(0.05)
             grown, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             asked.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from paced_server import PacedServer
 from pacing import Asked, Pace, pace_of, read_pace, script_of, text_of, token_due_ns
+from timing import again_if_late, timely
 
 SLACK_S = 0.05  # What another process on the same two cores may cost us.
 
@@ -84,6 +85,7 @@ def test_a_stream_has_role_text_finish_usage_and_done(server: PacedServer):
     assert found[-1]["choices"] == [] and found[-1]["usage"] == {"prompt_tokens": 4, "completion_tokens": 10, "total_tokens": 14}
 
 
+@again_if_late
 def test_tokens_arrive_on_their_absolute_schedule(server: PacedServer):
     server.clear()
     with Talk(server) as talk:
@@ -94,9 +96,10 @@ def test_tokens_arrive_on_their_absolute_schedule(server: PacedServer):
     late = [at - (0.06 + 0.02 * number) for number, at in enumerate(arrived_s)]
     assert min(late) > 0, "a token came before it was due"
     # No drift: the last tokens are no later than the first, and half of them are as good as exact.
-    assert statistics.median(late) < 0.005 and max(late) < SLACK_S
+    timely(statistics.median(late) < 0.005 and max(late) < SLACK_S, late)
 
 
+@again_if_late
 def test_the_servers_record_is_what_the_client_saw(server: PacedServer):
     server.clear()
     with Talk(server) as talk:
@@ -106,16 +109,19 @@ def test_the_servers_record_is_what_the_client_saw(server: PacedServer):
     stats = server.stats(requests=True)
     (record,) = stats["requests"]
     assert (record["name"], record["outcome"], sum(record["tokens"])) == ("recorded", "complete", 30)
-    assert 0 < record["arrived_ns"] - sent_ns < SLACK_S * 1e9
+    assert record["arrived_ns"] > sent_ns
+    timely(record["arrived_ns"] - sent_ns < SLACK_S * 1e9)
     wrote_ns = [wrote for wrote, tokens in zip(record["wrote_ns"], record["tokens"], strict=True) if tokens]
     trips_s = [(seen - wrote) / 1e9 for seen, wrote in zip(arrived_ns, wrote_ns, strict=True)]
-    assert min(trips_s) > 0 and statistics.median(trips_s) < 0.002
+    assert min(trips_s) > 0
+    timely(statistics.median(trips_s) < 0.002, trips_s)
     # The record holds real moments, not the schedule again; and lateness is their difference.
     late_ms = [(wrote - record["arrived_ns"] - due) / 1e6 for wrote, due in zip(record["wrote_ns"], record["due_ns"], strict=True)]
     assert min(late_ms) > 0 and max(late_ms) == pytest.approx(stats["lateness_ms"]["max"])
     assert stats["writes"] == len(late_ms) and stats["outcomes"] == {"complete": 1}
 
 
+@again_if_late
 def test_many_streams_share_one_timer_and_stay_on_time(server: PacedServer):
     server.clear()
     talks = [Talk(server) for _ in range(64)]
@@ -127,7 +133,7 @@ def test_many_streams_share_one_timer_and_stay_on_time(server: PacedServer):
     stats = server.stats(requests=True)
     assert set(answers) == {text_of(Pace(tokens=50))}
     assert sorted(record["name"] for record in stats["requests"]) == sorted(f"stream {number}" for number in range(64))
-    assert stats["lateness_ms"]["p50"] < 10, "half of the writes came later than the next was due"
+    timely(stats["lateness_ms"]["p50"] < 10, "half of the writes came later than the next was due")
 
 
 def test_jitter_is_seeded_and_keeps_the_mean():
@@ -138,13 +144,15 @@ def test_jitter_is_seeded_and_keeps_the_mean():
     assert statistics.stdev(gaps_ms) == pytest.approx(20 / 12**0.5, rel=0.05)
 
 
+@again_if_late
 def test_a_stall_lies_in_the_middle(server: PacedServer):
     server.clear()
     with Talk(server) as talk:
         talk.ask(model="ttft=10,gap=5,tokens=10,mode=stalled,stall=200")
         arrivals = [at_ns for at_ns, piece in talk.arrivals for _ in range(piece.count(b'"content":"w'))]
     gaps_s = [(after - before) / 1e9 for before, after in zip(arrivals, arrivals[1:], strict=False)]
-    assert gaps_s.index(max(gaps_s)) == 4 and max(gaps_s) == pytest.approx(0.205, abs=SLACK_S)
+    assert gaps_s.index(max(gaps_s)) == 4 and max(gaps_s) > 0.205 - SLACK_S
+    timely(max(gaps_s) < 0.205 + SLACK_S, gaps_s)
 
 
 def test_several_tokens_travel_in_one_event(server: PacedServer):
@@ -228,14 +236,15 @@ def test_never_means_never_and_a_client_that_leaves_is_recorded(server: PacedSer
     assert server.stats()["outcomes"] == {"dropped": 2}
 
 
+@again_if_late
 def test_slow_headers_drip(server: PacedServer):
     with Talk(server) as talk:
         sent_ns = talk.post(model="head=300,ttft=0,tokens=1")
         raw = talk.read()
         ended_s = (talk.arrivals[-1][0] - sent_ns) / 1e9
         pieces = sum(b"data:" not in piece for _, piece in talk.arrivals)
-    assert text(events(raw)) == "w0 " and 0.3 <= ended_s < 0.3 + 5 * SLACK_S
-    assert pieces > 20
+    assert text(events(raw)) == "w0 " and ended_s >= 0.3
+    timely(ended_s < 0.3 + 5 * SLACK_S and pieces > 20, ended_s, pieces)
 
 
 def test_a_second_request_on_the_wire_waits_for_the_first(server: PacedServer):

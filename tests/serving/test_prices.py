@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import timeit
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,11 +142,8 @@ assert "genai_prices" not in sys.modules
 
 def test_a_cost_takes_microseconds_because_every_request_is_priced():
     endpoint = api("gpt-4o-mini")
-    cost_usd(endpoint, MILLION, NOW)
-    start = time.process_time()
-    for _ in range(2000):
-        cost_usd(endpoint, MILLION, NOW)
-    assert (time.process_time() - start) / 2000 < 50e-6
+    each_s = timeit.repeat(lambda: cost_usd(endpoint, MILLION, NOW), repeat=5, number=1000, timer=time.process_time)
+    assert min(each_s) / 1000 < 50e-6
 
 
 @pytest.mark.parametrize(

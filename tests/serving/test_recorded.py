@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from timing import again_if_late, timely
 
 from serving.client import Client
 from serving.completion import Completion, Request, Usage
@@ -79,12 +80,15 @@ def test_what_it_does_not_hold_is_an_error_and_never_an_invention(recording: Pat
     assert "NotRecorded" in (answer.error or "") and "one of its 2 prompts" in (answer.error or "")
 
 
+@again_if_late
 def test_text_is_revealed_at_the_recorded_pace_or_faster(recording: Path):
     _, natural = ask(recording, FACT, speed=1)
     assert [text for _, text in natural] == ["Paris,", " of", " course."]
-    assert natural[0][0] == pytest.approx(0.1, abs=0.05) and natural[-1][0] == pytest.approx(0.4, abs=0.05)
+    assert natural[0][0] > 0.05 and natural[-1][0] > 0.35
+    timely(natural[0][0] < 0.15 and natural[-1][0] < 0.45, natural)
     _, quick = ask(recording, FACT, speed=10)
-    assert quick[-1][0] == pytest.approx(0.04, abs=0.03)
+    assert quick[-1][0] > 0.01
+    timely(quick[-1][0] < 0.07, quick)
     assert len(ask(recording, FACT)[1]) == 1
 
 

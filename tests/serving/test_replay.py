@@ -8,6 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 import uvicorn
+from timing import again_if_late, timely
 
 from serving.completion import Completion, Request, Usage
 from serving.listening import claim_port
@@ -53,6 +54,7 @@ def test_a_chat_answer_comes_whole_with_its_usage(client: openai.OpenAI):
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (4, 5, 9)
 
 
+@again_if_late
 def test_a_chat_answer_streams_at_the_recorded_pace(client: openai.OpenAI):
     start = time.perf_counter()
     stream = client.chat.completions.create(model="m", messages=messages(QUESTION), stream=True, stream_options={"include_usage": True})
@@ -62,7 +64,8 @@ def test_a_chat_answer_streams_at_the_recorded_pace(client: openai.OpenAI):
             arrivals.append((time.perf_counter() - start, chunk.choices[0].delta.content))
         usage = chunk.usage or usage
     assert "".join(text for _, text in arrivals) == "Paris, of course." and len(arrivals) == 3
-    assert arrivals[0][0] >= 0.1 and arrivals[-1][0] - arrivals[0][0] == pytest.approx(0.2, abs=0.1)
+    assert arrivals[0][0] >= 0.1
+    timely(arrivals[-1][0] - arrivals[0][0] == pytest.approx(0.2, abs=0.1), arrivals)
     assert usage is not None and usage.completion_tokens == 5
 
 
