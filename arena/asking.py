@@ -111,9 +111,10 @@ class Asking:
                 side.end(_failed(side.model, turn.request(side), "the battle could not be stored"))
         if admission.counted(settings := self._settings_of()):
             await asyncio.to_thread(admission.settle, self.store, settings, round_, endpoint_of=self._endpoint_of)
-        turn.ready_at = time.monotonic()
+        # Counted before it is seen to have ended: who waits for that reads the count.
         if round_.mode != "direct":
-            metrics.battle_ended(voided=not round_.votable)
+            metrics.battle_ended(voided=not all(side.answered for side in turn.sides))
+        turn.ready_at = time.monotonic()
 
     async def _answer(self, round_: Round, side: Side) -> None:
         request = round_.turn.request(side, self._settings_of().limits.answer_tokens)

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from arena.errors import ArenaError
 from arena.votes import Tally
-from serving.documents import Noun, reread_document
+from serving.documents import Noun, reread_if_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,8 +77,9 @@ def read_policy(results: Path, today: date | None = None) -> Policy:
     Raises DocumentError.
     """
     path = results / "pairing.yaml"
-    policy = reread_document(path, Policy) if path.exists() else UNIFORM
-    entered = {file.stem: reread_document(file, WarmUp) for file in sorted((results / "warmups").glob("*.yaml"))}
+    policy = reread_if_there(path, Policy) or UNIFORM
+    files = sorted((results / "warmups").glob("*.yaml"))
+    entered = {file.stem: warm for file in files if (warm := reread_if_there(file, WarmUp)) is not None}
     today = today or datetime.now(UTC).date()
     warmups = {name: warm for name, warm in (entered | dict(policy.warmups)).items() if warm.until is None or warm.until >= today}
     return policy if warmups == policy.warmups else policy.model_copy(update={"warmups": warmups})

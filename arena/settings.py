@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from serving.documents import Noun, reread_document
+from serving.documents import Noun, reread_if_there
 
 Mode = Literal["blind", "side_by_side", "direct"]
 Pace = Literal["natural", "matched", "hidden"]
@@ -204,5 +204,4 @@ def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:
 
 def load_settings(results: Path) -> Settings:
     """The settings of the arena whose results lie here. Raises DocumentError for a file that does not fit."""
-    path = results / "arena.yaml"
-    return reread_document(path, Settings) if path.exists() else Settings()
+    return reread_if_there(results / "arena.yaml", Settings) or Settings()

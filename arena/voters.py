@@ -5,6 +5,7 @@ The cookie is set by the server on the first page load; the secret lies beside t
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -17,15 +18,29 @@ _A_YEAR_S = 365 * 24 * 3600
 
 
 def load_secret(path: Path) -> str:
-    """The signing secret, made on first use; readable by its owner only."""
+    """The signing secret, made on first use; readable by its owner only. An empty file holds none: anybody could sign with that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
+    if known := _secret_in(path):
+        return known
+    # Whole or not at all, whenever this process ends; and of two that start at once the first one's stands.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(handle, "w") as file:
-        file.write(secret := secrets.token_urlsafe(32))
-    return secret
+        file.write(secrets.token_urlsafe(32))
+    try:
+        os.link(name, path)
+    except OSError:
+        # Another was there first; or an empty one, or a file system without links.
+        if not _secret_in(path):
+            os.replace(name, path)
+    Path(name).unlink(missing_ok=True)
+    return _secret_in(path)
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def voter_of(cookie: str | None, secret: str) -> str | None:

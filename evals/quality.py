@@ -195,6 +195,8 @@ def _begun(plan: Plan, results: Path, out: Path | None) -> tuple[Run, Path]:
         seed=plan.suite.seed,
         config=plan.config,
     )
+    # From here on it can be resumed.
+    write_run(run, folder)
     return run, folder
 
 

@@ -72,6 +72,18 @@ def reread_document(path: Path, model: type[AnyModel]) -> AnyModel:
     return document
 
 
+def reread_if_there(path: Path, model: type[AnyModel]) -> AnyModel | None:
+    """As `reread_document`; None where there is no file, also when it goes while it is looked at."""
+    if not stamp(path):
+        return None
+    try:
+        return reread_document(path, model)
+    except DocumentError:
+        if stamp(path):
+            raise
+        return None
+
+
 def stamp(path: Path) -> tuple[int, ...]:
     """What differs when the file does: inode, size and time; empty when there is no file (which its reader then says)."""
     try:

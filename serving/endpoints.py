@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from serving.documents import Noun, parse_document, read_yaml, reread_document, stamp, write_text_atomically
+from serving.documents import Noun, parse_document, read_yaml, reread_if_there, stamp, write_text_atomically
 from serving.errors import DocumentError, MissingKey, UnknownEndpoint, did_you_mean
 
 HERE = Path(__file__).parent
@@ -139,8 +139,9 @@ def load_endpoints(results: Path | None = None) -> dict[str, Endpoint]:
             found[endpoint.id] = endpoint
     if results is not None:
         for path in sorted((results / "endpoints").glob("*.yaml")):
-            endpoint = _anchor(reread_document(path, Endpoint), path)
-            found[endpoint.id] = endpoint
+            # An engine's goes with it, whoever reads meanwhile.
+            if (stated := reread_if_there(path, Endpoint)) is not None:
+                found[stated.id] = _anchor(stated, path)
     if extra := os.environ.get("BAKEOFF_CATALOGUE"):
         found |= {endpoint.id: endpoint for endpoint in load_catalogue(Path(extra))}
     from serving.overrides import with_overrides

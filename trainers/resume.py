@@ -51,9 +51,12 @@ def claim(recipe: Recipe, base: str, dataset_hash: str, results: Path) -> Claim:
             return Claim(path.parent.name, path.parent, None if found is None else str(found), lock)
         lock.close()
     training_id, folder = new_training(recipe.method, base, results)
-    (folder / STARTED).write_text(json.dumps({"fingerprint": mark}) + "\n", encoding="utf-8")
-    lock = _locked(folder / STARTED)
-    assert lock is not None, "a folder made just now is held by nobody"
+    # Held before anybody can find it: the lock goes with the file, not with its name.
+    unseen = folder / f"{STARTED}.new"
+    unseen.write_text(json.dumps({"fingerprint": mark}) + "\n", encoding="utf-8")
+    lock = _locked(unseen)
+    assert lock is not None, "nobody looks for it under this name"
+    unseen.rename(folder / STARTED)
     return Claim(training_id, folder, None, lock)
 
 

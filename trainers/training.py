@@ -236,13 +236,14 @@ def finish(
     begun.tokenizer.save_pretrained(saved)
     # A pickle of the arguments, with this machine's paths: the record says the same, readably.
     (saved / "training_args.bin").unlink(missing_ok=True)
+    # From here on it is done, whenever it is killed: without the record its checkpoints are all there is of it.
+    write_training(training, begun.folder)
     checkpoints = Path(recipe.training.output_dir)
     if "save_strategy" not in recipe.stated:
         shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):
         # Empty unless the recipe asked for checkpoints.
         checkpoints.rmdir()
-    write_training(training, begun.folder)
     begun.claim.release()
     if recipe.model.use_peft and recipe.merge:
         shifts = merge(begun.base, saved, begun.folder / "merged", revision=recipe.model.model_revision)

@@ -137,39 +137,40 @@ def _judge(endpoint: "Endpoint", record: "Record", contests: "list[Contest]", re
     from evals.errors import NothingAnswered
     from evals.judging.figures import judgment_figures
     from evals.judging.judge import judge_contests, left_to_ask
-    from evals.judging.judgments import files_of, write_judgments, write_record
+    from evals.judging.judgments import files_of, held, write_judgments, write_record
     from evals.judging.prompts import Sampling
     from evals.runs import now
     from serving.client import check_reachable
 
     files = files_of(record.judgments_id, results)
-    sampling = Sampling(record.max_tokens, record.temperature)
-    wanted, known = left_to_ask(endpoint, contests, mode=record.mode, log=files.completions, sampling=sampling)
-    if len(known) < len(wanted):
-        asyncio.run(check_reachable(endpoint))
-    write_record(record, results)
-    say(f"{record.judgments_id}: {len(contests):,} battles; if it is interrupted: evals judge --resume {record.judgments_id}")
-    if own := sum(endpoint.id in (one.model_a, one.model_b) for one in contests):
-        say(f"{endpoint.id} judges its own answers in {own:,} of them; judges favour themselves")
-    started = time.monotonic()
-    with _progress_bar(endpoint.id) as on_progress:
-        judgments, said = judge_contests(
-            endpoint,
-            contests,
-            mode=record.mode,
-            log=files.completions,
-            sampling=sampling,
-            concurrency=record.concurrency,
-            on_progress=on_progress,
-        )
-    if not any(one.answered for one in said.values()):
-        failed = next(iter(said.values()))
-        raise NothingAnswered(f"the judge answered nothing ({failed.status}: {failed.error}); {files.completions} has it all")
-    write_judgments(judgments, files.judgments)
-    figures = judgment_figures(judgments, said, mode=record.mode) | {"wall_s": time.monotonic() - started}
-    record = record.model_copy(update={"finished_at": now(), "figures": figures})
-    write_record(record, results)
-    return record
+    with held(files.completions):
+        sampling = Sampling(record.max_tokens, record.temperature)
+        wanted, known = left_to_ask(endpoint, contests, mode=record.mode, log=files.completions, sampling=sampling)
+        if len(known) < len(wanted):
+            asyncio.run(check_reachable(endpoint))
+        write_record(record, results)
+        say(f"{record.judgments_id}: {len(contests):,} battles; if it is interrupted: evals judge --resume {record.judgments_id}")
+        if own := sum(endpoint.id in (one.model_a, one.model_b) for one in contests):
+            say(f"{endpoint.id} judges its own answers in {own:,} of them; judges favour themselves")
+        started = time.monotonic()
+        with _progress_bar(endpoint.id) as on_progress:
+            judgments, said = judge_contests(
+                endpoint,
+                contests,
+                mode=record.mode,
+                log=files.completions,
+                sampling=sampling,
+                concurrency=record.concurrency,
+                on_progress=on_progress,
+            )
+        if not any(one.answered for one in said.values()):
+            failed = next(iter(said.values()))
+            raise NothingAnswered(f"the judge answered nothing ({failed.status}: {failed.error}); {files.completions} has it all")
+        write_judgments(judgments, files.judgments)
+        figures = judgment_figures(judgments, said, mode=record.mode) | {"wall_s": time.monotonic() - started}
+        record = record.model_copy(update={"finished_at": now(), "figures": figures})
+        write_record(record, results)
+        return record
 
 
 def _finish(record: "Record", results: Path, as_json: bool) -> None:

@@ -9,6 +9,8 @@ The last is a pure function of the second: a better reader of verdicts costs not
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -89,10 +91,31 @@ def new_id(judge: str, results: Path) -> str:
     """An id that sorts by time and names the judge: 20261124-101500-gpt-4o; its files do not exist."""
     stem = f"{now():%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9._-]+', '-', judge).strip('-.') or 'judge'}"
     number, judgments_id = 1, stem
-    while files_of(judgments_id, results).record.exists():
+    while any(path.exists() for path in files_of(judgments_id, results)):
         number += 1
         judgments_id = f"{stem}-{number}"
     return judgments_id
+
+
+@contextmanager
+def held(log: Path) -> Iterator[None]:
+    """Nobody else judges into this log meanwhile, and cuts off what he takes for a line that a crash cut. The lock goes with the process.
+
+    Raises JudgeError where another has it. A log that was made for nothing goes again.
+    """
+    import fcntl
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JudgeError(f"{log} is being written by another process: wait for that judge, or stop it") from None
+        try:
+            yield
+        finally:
+            if not log.stat().st_size:
+                log.unlink()
 
 
 def write_record(record: Record, results: Path) -> None:

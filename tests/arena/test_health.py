@@ -1,6 +1,7 @@
 """/healthz says whether votes are taken, and why not; /metrics counts what happened and opens only to those who are named."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from arena.battle import Arena, open_arena
+from arena import metrics
+from arena.battle import Arena, Round, open_arena
 from arena.errors import ArenaError
 from arena.health import Health, Pulse, may_read
 from arena.prompts import recorded_prompts
@@ -197,3 +199,20 @@ def test_an_address_that_is_none_is_refused(results: Path):
     (results / "arena.yaml").write_text("metrics: {addresses: [localhost]}\n")
     with pytest.raises(DocumentError, match=r"arena\.yaml: metrics\.addresses: 'localhost' is no address"):
         load_settings(results)
+
+
+def test_a_battle_is_counted_before_it_is_seen_to_have_ended(results: Path, arena: Arena, monkeypatch: pytest.MonkeyPatch):
+    begun, rounds, counted = threading.Event(), list[Round](), list[tuple[bool, bool]]()
+
+    def counts(*, voided: bool) -> None:
+        assert begun.wait(30)
+        counted.append((voided, rounds[0].ended))
+
+    monkeypatch.setattr(metrics, "battle_ended", counts)
+    with ModelServer(sse("Hello")) as good, ModelServer(problem("500 Oops", "no")) as bad:
+        for name, server in (("good", good), ("bad", bad)):
+            register(server.endpoint(name), results)
+        rounds.append(arena.start("What is new?", "v"))
+        begun.set()
+        assert not ended(rounds[0]).votable
+    assert counted == [(True, False)]

@@ -1,6 +1,7 @@
 """A voter is whoever holds a cookie that we signed."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_the_secret_is_made_once_and_is_its_owners_alone(tmp_path: Path):
     path = tmp_path / "deep" / "arena.secret"
     assert load_secret(path) == load_secret(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and len(path.read_text()) > 30
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_empty_secret_signs_nothing(tmp_path: Path):
+    (path := tmp_path / "arena.secret").touch()
+    assert len(load_secret(path)) > 30 and load_secret(path) == load_secret(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and list(tmp_path.iterdir()) == [path]
+
+
+def test_all_who_start_at_once_have_one_secret(tmp_path: Path):
+    with ThreadPoolExecutor(16) as pool:
+        found = set(pool.map(load_secret, [tmp_path / "arena.secret"] * 64))
+    assert found == {load_secret(tmp_path / "arena.secret")} and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.fixture

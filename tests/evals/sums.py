@@ -50,8 +50,8 @@ def adds(body: dict[str, Any]) -> list[bytes]:
 
 
 def run_sums(server: ModelServer, folder: Path, results: Path, **values: Any) -> RunFiles:
-    """`evals run` of the task in `folder` against `server`; `resume` and `cache` are run_suite's, the rest is the suite's."""
-    how = {name: values.pop(name) for name in ("resume", "cache") if name in values}
+    """`evals run` of the task in `folder` against `server`; `resume`, `cache` and `out` are run_suite's, the rest is the suite's."""
+    how = {name: values.pop(name) for name in ("resume", "cache", "out") if name in values}
     register(server.endpoint("adder", **values.pop("endpoint", {})), results)
     wanted = Suite.model_validate({"name": "sums", "tasks": ["sums.yaml"], "endpoints": ["adder"], **values})
     return run_suite(wanted, choose_endpoints(wanted, []), folder=folder, results=results, **how)

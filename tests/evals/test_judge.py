@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from model_server import ModelServer, problem, sse
 
-from evals.judging.judgments import files_of, read_judgments
+from evals.judging.judgments import files_of, held, read_judgments
+from evals.runs import now
 from serving.completion import Completion, Request
-from serving.endpoints import register
+from serving.endpoints import Endpoint, register
 
 Evals = Callable[..., tuple[int, str, str]]
 QUESTIONS = [f"What is {number} and {number}?" for number in range(12)]
@@ -191,3 +192,26 @@ def test_dry_run_counts_and_asks_nothing(evals: Evals, recording: Path, results:
         )
         assert (code, len(server.requests)) == (0, 0)
     assert {key: value for key, value in json.loads(out).items() if key.startswith("n_")} == {"n_battles": 5, "n_requests": 10}
+
+
+def test_two_judges_of_one_moment_have_two_ids_and_a_judging_under_way_is_not_resumed(
+    evals: Evals, recording: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = now()
+    monkeypatch.setattr("evals.judging.judgments.now", lambda: moment)
+    with ModelServer(fair) as server:
+        first, _ = judged(evals, server, recording, results, "--pairs", "good,bad")
+        assert judged(evals, server, recording, results, "--pairs", "good,bad")[0]["judgments_id"] == f"{first['judgments_id']}-2"
+        log = files_of(first["judgments_id"], results).completions
+        log.write_bytes(half := log.read_bytes()[:-20])
+        before = len(server.requests)
+        with held(log):
+            code, _, err = evals("judge", "--resume", first["judgments_id"], "--results", results)
+        assert code == 1 and f"{log} is being written by another process: wait for that judge, or stop it" in err
+        assert log.read_bytes() == half and len(server.requests) == before
+
+
+def test_a_judge_that_is_not_there_leaves_nothing(evals: Evals, recording: Path, results: Path) -> None:
+    register(Endpoint(id="judge", wire="openai", model="m", base_url="http://127.0.0.1:9/v1"), results)
+    assert evals("judge", "--judge", "judge", "--recording", recording, "--pairs", "good,bad", "--results", results)[0] != 0
+    assert not list((results / "judgments").iterdir())

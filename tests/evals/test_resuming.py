@@ -162,6 +162,19 @@ def test_a_run_under_way_is_not_resumed_by_a_second_process(tmp_path: Path, resu
         assert run_sums(server, folder, results, resume=files.folder).run.n_held == 9
 
 
+def test_a_run_killed_while_it_reads_earlier_answers_can_be_resumed(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = sums_task(tmp_path / "tasks").parent, tmp_path / "out"
+
+    def killed(*_: Any) -> list[Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evals.quality.earlier_answers", killed)
+    with ModelServer(adds) as server:
+        with pytest.raises(KeyboardInterrupt):
+            run_sums(server, folder, results, out=out, cache=True)
+        assert run_sums(server, folder, results, resume=out).scores and read_run(out).run.finished_at
+
+
 def test_a_full_disk_is_one_clear_line_and_loses_no_answer(tmp_path: Path, results: Path) -> None:
     folder = sums_task(tmp_path / "tasks", n=N).parent
     (folder / "suite.yaml").write_text(SUITE)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.documents import read_document, reread_document, write_text_atomically
+from serving import documents
+from serving.documents import read_document, reread_document, reread_if_there, write_text_atomically
 from serving.endpoints import Catalogue, load_catalogue
 from serving.errors import DocumentError
 
@@ -65,3 +66,23 @@ def test_a_file_is_parsed_once_until_it_changes_and_an_error_is_told_each_time(t
     path.unlink()
     with pytest.raises(DocumentError, match="no such file"):
         load_catalogue(path)
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_none_and_a_wrong_one_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "x.yaml"
+    assert reread_if_there(path, Catalogue) is None
+    path.write_text("- a")
+    with pytest.raises(DocumentError, match="must hold"):
+        reread_if_there(path, Catalogue)
+    path.write_text(GOOD + "}")
+    found = reread_if_there(path, Catalogue)
+    assert found is not None and found.endpoints[0].id == "a"
+
+    def gone(path: Path) -> object:
+        path.unlink()
+        return read_yaml(path)
+
+    read_yaml = documents.read_yaml
+    monkeypatch.setattr(documents, "read_yaml", gone)
+    path.write_text(GOOD.replace("id: a", "id: c") + "}")
+    assert reread_if_there(path, Catalogue) is None

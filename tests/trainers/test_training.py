@@ -1,6 +1,7 @@
 """Training for real on a tiny model: SFT learns the answers, DPO the preference, and the record says what was made from what."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,20 @@ def test_a_training_that_diverges_is_an_error_and_leaves_nothing(recipe_file: Pa
     with pytest.raises(TrainersError, match="the training diverged .*; lower learning_rate"):
         sft(read_recipe(recipe_file, "sft", data=votes, overrides=wild), tmp_path / "results")
     assert not list((tmp_path / "results" / "trainings").iterdir())
+
+
+def test_a_training_is_on_record_before_its_checkpoints_go(recipe_file: Path, votes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(path: Path, **_: Any) -> None:
+        if Path(path).name == "checkpoints":
+            raise KeyboardInterrupt
+        rmtree(path, **_)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr("trainers.training.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sft(read_recipe(recipe_file, "sft", data=votes, overrides=["num_train_epochs=1", "merge=false"]), tmp_path / "results")
+    (folder,) = (tmp_path / "results" / "trainings").iterdir()
+    assert find_training(folder.name, tmp_path / "results").training_id == folder.name
 
 
 def test_an_evaluation_during_training_needs_held_out_rows(recipe_file: Path, votes: Path, tmp_path: Path):
