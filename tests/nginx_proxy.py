@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from browser import free_port
+from serving.listening import free_port
 
 DOCS = Path(__file__).parent.parent / "docs" / "arena.md"
 PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
 from pathlib import Path
 
 import psycopg
+
+from serving.listening import free_port
 
 PASSWORD = "p@ss:w/rd"
 _ESCAPED = "p%40ss%3Aw%2Frd"
@@ -34,9 +35,7 @@ class PostgresServer:
         if self._as:
             shutil.chown(self.folder, self._as["user"])
             self._as["group"] = self.folder.stat().st_gid
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)

@@ -9,6 +9,7 @@ new training begins. A lock, which ends with its process, keeps two commands out
 import fcntl
 import hashlib
 import json
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainers.recipe import Recipe
 from trainers.record import new_training, versions
 
 STARTED = "started.json"
+_LOOKING_S = 0.5
 
 
 @dataclass
@@ -89,14 +91,19 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """The file, open and locked; None while another process holds it."""
+    """The file, open and locked; None where another process holds it for longer than it takes to look whose it is."""
     try:
         file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+    limit = time.monotonic() + _LOOKING_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                file.close()
+                return None
+            time.sleep(0.02)
+        else:
+            return file

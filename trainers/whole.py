@@ -5,6 +5,7 @@
 What stands on the hub or in a folder is left as it is; the merged weights are kept, and used again by the next training from them.
 """
 
+import fcntl
 import json
 import logging
 from pathlib import Path
@@ -27,9 +28,13 @@ def whole_weights(base: str, results: Path, *, revision: str = "main") -> str:
     if not under:
         raise TrainersError(f"model_name_or_path: {base}: its adapter_config.json names no base; name whole weights instead")
     out = results / "bases" / f"{Path(base).name}-{str(weights_hash(folder))[:12]}"
-    if not (out / "config.json").is_file():
-        log.info("%s is an adapter: merging it into %s first", base, under)
-        merge(under, folder, out, revision=stated.get("revision") or "main")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Two trainings from one adapter: the second waits, and finds it merged. The lock goes with the process.
+    with out.with_name(f".{out.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "config.json").is_file():
+            log.info("%s is an adapter: merging it into %s first", base, under)
+            merge(under, folder, out, revision=stated.get("revision") or "main")
     return str(out)
 
 

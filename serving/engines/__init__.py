@@ -21,7 +21,7 @@ from serving.engines.environments import interpreter
 from serving.engines.launch import Launch, Recipe
 from serving.engines.process import Process, answers, last_words, start, stop, wait_until_ready
 from serving.errors import EngineFailed, Unreachable, did_you_mean
-from serving.listening import claim_port
+from serving.listening import claim_port, free_port
 from serving.probe import Probe, look_now
 
 ENGINES: dict[str, Recipe] = {"vllm": vllm, "transformers": transformers, "llamacpp": llamacpp, "mlx": mlx}
@@ -218,7 +218,9 @@ def _check_id(endpoint: Endpoint, results: Path) -> None:
 
 
 def _free_port(port: int | None) -> int:
-    with claim_port("127.0.0.1", port or 0) as listener:
+    if not port:
+        return free_port()
+    with claim_port("127.0.0.1", port) as listener:
         return int(listener.getsockname()[1])
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from arena_client import Gone, Page, arrive
-from browser import free_port, house
+from browser import house
 from model_server import ModelServer, sse
 
 from dashboards.beside import windows
 from serving.endpoints import register
+from serving.listening import free_port
 
 pytestmark = pytest.mark.timeout(120)
 

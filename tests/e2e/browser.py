@@ -9,7 +9,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,16 +23,13 @@ from typing import Any
 import pytest
 from ballot_box import demo_votes
 
+from serving.listening import free_port
+
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
 # Theme and width.
 LOOKS = [(theme, width) for theme in ("light", "dark") for width in (1440, 390)]
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here: apt-get install chromium")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def looks(*first: tuple[str, int]) -> list[Any]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arena_client import Browser, Gone, Page, arrive
-from browser import free_port
+
+from serving.listening import free_port
 
 VERDICTS = {"model_a": "You preferred A", "model_b": "You preferred B", "tie": "You called it a tie", "both_bad": "You found both bad"}
 

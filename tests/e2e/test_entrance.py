@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium, free_port, house, looks, needs_chromium
+from browser import chromium, house, looks, needs_chromium
 from model_server import ModelServer, sse
 from oidc_provider import OidcProvider
 
 from arena.store import Store
 from serving.endpoints import register
+from serving.listening import free_port
 
 pytestmark = [needs_chromium, pytest.mark.timeout(240)]
 

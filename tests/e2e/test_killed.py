@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from arena_client import Page, arrive
-from browser import free_port, house
+from browser import house
 from crowd import Server, Tally, voter
 from model_server import CUT, ModelServer, http, sse
 
 from arena.store import Store
 from serving.endpoints import register
+from serving.listening import free_port
 
 VOTERS = 16
 

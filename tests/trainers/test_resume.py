@@ -1,10 +1,12 @@
 """A training that is killed goes on with the same command, to the same end."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -79,6 +81,20 @@ def test_another_recipe_other_rows_or_a_living_training_begin_anew(recipe_file: 
     assert not (again.folder / "started.json").exists()
     for held in fresh:
         held.release()
+
+
+def test_one_who_only_looks_is_not_taken_for_a_living_training(recipe_file: Path, votes: Path, tmp_path: Path):
+    recipe = read_recipe(recipe_file, "sft", data=votes)
+    first = claim(recipe, "base", "rows", tmp_path)
+    first.lock.close()
+    looking = (first.folder / "started.json").open()
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    done = threading.Timer(0.1, looking.close)
+    done.start()
+    again = claim(recipe, "base", "rows", tmp_path)
+    done.join()
+    assert again.training_id == first.training_id
+    again.release()
 
 
 @pytest.mark.parametrize("state", [None, "", '{"global_step": 10', '{"global_step"'])

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,24 @@ def test_a_base_that_is_an_adapter_is_merged_first_and_only_once(house: tuple[Pa
     made = (Path(third.base) / "config.json").stat().st_mtime_ns
     assert whole_weights(str(adapter), results) == third.base and whole_weights(third.base, results) == third.base
     assert (Path(third.base) / "config.json").stat().st_mtime_ns == made
+
+
+def test_of_two_trainings_from_one_adapter_the_second_waits_for_its_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (adapter := tmp_path / "adapter").mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "base"}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    merged: list[str] = []
+
+    def slowly(base: str, adapter: Path, out: Path, **_: Any) -> None:
+        merged.append(base)
+        time.sleep(0.3)
+        out.mkdir()
+        (out / "config.json").write_text("{}")
+
+    monkeypatch.setattr("trainers.merge.merge", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        found = set(pool.map(lambda _: whole_weights(str(adapter), tmp_path), range(3)))
+    assert merged == ["base"] and len(found) == 1 and (Path(found.pop()) / "config.json").is_file()
 
 
 def test_dpo_learns_the_preference_without_destroying_the_chosen_answer(house: tuple[Path, Training, Training]):
