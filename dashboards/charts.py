@@ -268,11 +268,11 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
         shared = {"sample": row["sample"], "latency_s": row["latency_s"], "ttft_s": row["ttft_s"], "cost_usd": row["cost_usd"]}
         first = row["ttft_s"]
         if first is None:
-            parts.append({**shared, "part": "the whole answer", "from_s": 0.0, "to_s": row["latency_s"]})
+            parts.append({**shared, "part": "whole answer", "from_s": 0.0, "to_s": row["latency_s"]})
             continue
-        parts.append({**shared, "part": "until the first token", "from_s": 0.0, "to_s": first})
+        parts.append({**shared, "part": "waiting", "from_s": 0.0, "to_s": first})
         parts.append({**shared, "part": "writing", "from_s": first, "to_s": row["latency_s"]})
-    look = {"until the first token": "#b9a894", "writing": PALETTE[1], "the whole answer": PALETTE[2]}
+    look = {"waiting": "#b9a894", "writing": PALETTE[1], "whole answer": PALETTE[2]}
     names = [name for name in look if any(part["part"] == name for part in parts)]
     y = alt.Y("sample:N", sort=order, title=None, axis=alt.Axis(labelLimit=230))
     bars = (
@@ -283,7 +283,10 @@ def waterfall(rows: Sequence[dict[str, Any]], chunks: Sequence[dict[str, Any]]) 
             x=alt.X("from_s:Q", title="seconds since sending", axis=alt.Axis(format="~g", tickCount=6)),
             x2=alt.X2("to_s:Q"),
             color=alt.Color(
-                "part:N", scale=alt.Scale(domain=names, range=[look[name] for name in names]), legend=alt.Legend(title=None, orient="top")
+                "part:N",
+                scale=alt.Scale(domain=names, range=[look[name] for name in names]),
+                # One below the other: beside long names a telephone leaves a hundred pixels.
+                legend=alt.Legend(title=None, orient="top", direction="vertical"),
             ),
             tooltip=[
                 alt.Tooltip("sample:N"),

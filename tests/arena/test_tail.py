@@ -124,7 +124,7 @@ def test_a_long_answer_grows_on_the_page_and_ends_whole(tmp_path: Path):
     def asked(_: Any) -> list[bytes]:
         return sse(*pieces)
 
-    with ModelServer(asked, pace_s=0.06) as one, ModelServer(asked, pace_s=0.06) as two:
+    with ModelServer(asked, pace_s=0.04) as one, ModelServer(asked, pace_s=0.04) as two:
         for name, server in (("one", one), ("two", two)):
             register(server.endpoint(name), tmp_path / "results")
         with house("arena", results=tmp_path / "results") as url:
