@@ -114,7 +114,7 @@ def held(log: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if not log.stat().st_size:
+            if log.exists() and not log.stat().st_size:
                 log.unlink()
 
 

@@ -88,10 +88,10 @@ async def one_battle(browser: Browser, query: str, tally: Tally, draw: random.Ra
     await page.connect()
     try:
         await page.rerun()
-        await page.until(lambda page: page.can_ask() or page.votable() or page.thanked() or page.void(), patience_s=60)
+        await page.until(lambda page: page.can_ask() or page.votable() or page.thanked() or page.void(), patience_s=20)
         if page.can_ask():
             await page.ask("Name a colour")
-            await page.until(lambda page: page.votable() or page.void(), patience_s=60)
+            await page.until(lambda page: page.votable() or page.void(), patience_s=20)
         battle_id = page.query.partition("battle=")[2].partition("&")[0]
         if page.void():
             return ""
@@ -99,7 +99,7 @@ async def one_battle(browser: Browser, query: str, tally: Tally, draw: random.Ra
             winner = draw.choice(list(VERDICTS))
             tally.sent[battle_id] = winner if battle_id not in tally.sent else f"{tally.sent[battle_id]} {winner}"
             await page.press(winner)
-            await page.until(Page.thanked, patience_s=60)
+            await page.until(Page.thanked, patience_s=20)
         tally.thanked[battle_id] = next(winner for winner, words in VERDICTS.items() if page.says(words))
         return ""
     except Gone:

@@ -69,7 +69,7 @@ def test_a_closed_loop_holds_its_concurrency_and_thinks(server: PacedServer):
     assert summarise(busy.samples, Load(concurrency=4, requests=40)).in_flight == pytest.approx(4, abs=0.7)
     driven = made(server.endpoint(), Load(concurrency=1, duration_s=2, think_s=0.1, warmup=0))
     gaps = [later.scheduled_s - (earlier.ended_s or 0) for earlier, later in zip(driven.samples, driven.samples[1:], strict=False)]
-    assert len(gaps) >= 2 and gaps == pytest.approx([0.1] * len(gaps), abs=1e-6)
+    assert len(gaps) >= 5 and gaps == pytest.approx([0.1] * len(gaps), abs=1e-6)
     assert max(sample.scheduled_s for sample in driven.samples) < 2
 
 

@@ -220,6 +220,7 @@ HEAD = sse()[0]
     ],
     ids=["never", "headers only", "slow headers", "comments only", "comments after a token", "for ever", "stalled"],
 )
+@again_if_late
 def test_patience_ends_whatever_the_server_does_instead_of_answering(script: list[bytes], limits: Timeouts, error: str):
     with ModelServer(script, pace_s=0.01) as server:
         start = time.perf_counter()
@@ -227,7 +228,8 @@ def test_patience_ends_whatever_the_server_does_instead_of_answering(script: lis
         took_s = time.perf_counter() - start
     assert answer.status == "timeout" and error in (answer.error or "")
     # By itself none of them would end in less than half a minute.
-    assert took_s < 20 and answer.latency_s is None and answer.ttft_s is None and answer.retries == 0
+    timely(took_s < 2.0, took_s)
+    assert answer.latency_s is None and answer.ttft_s is None and answer.retries == 0
 
 
 def test_a_slow_start_is_not_taken_for_a_stall():
